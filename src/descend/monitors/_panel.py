@@ -1,0 +1,60 @@
+"""Panel: a run's monitors, when each is due, and what happens if one fails."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from descend.monitors._monitor import Monitor, Need, Step
+
+
+class Panel:
+    """Measures with `monitors` at updates 1, 1 + every, 1 + 2 every, ...; a dear monitor at every few of these.
+
+    Which monitors are due depends on the update's number alone, so a resumed run measures where the uncut one does.
+    A monitor that raises is switched off for the rest of the run and `report`ed, once, in one sentence: training
+    never ends because of what watches it.
+    """
+
+    def __init__(
+        self, monitors: Mapping[str, Monitor], every: int = 1, report: Callable[[str], object] = warnings.warn
+    ) -> None:
+        self._monitors = dict(monitors)
+        self._every = every
+        self._report = report
+
+    def due(self, number: int) -> dict[str, Monitor]:
+        """The monitors to measure with at update `number`, counted from 1."""
+        turn, rest = divmod(number - 1, self._every)
+        return {} if rest else {name: it for name, it in self._monitors.items() if turn % it.every == 0}
+
+    def needs(self, number: int) -> frozenset[Need]:
+        """What they ask of the trainer beyond a plain Step."""
+        return frozenset[Need]().union(*(monitor.needs for monitor in self.due(number).values()))
+
+    @torch.no_grad()
+    def measure(self, step: Step, when: Literal["before", "after"]) -> dict[str, Tensor]:
+        """What is due at `step`: before the update, or (the monitors that need `updates`) after it."""
+        values: dict[str, Tensor] = {}
+        for name, monitor in self.due(step.number).items():
+            if ("updates" in monitor.needs) == (when == "after"):
+                try:
+                    values |= monitor.measure(step)
+                except Exception as error:  # whatever it is, it is reported and must not end the training
+                    del self._monitors[name]
+                    self._report(
+                        f"Monitor '{name}' failed at step {step.number} and is switched off: "
+                        f"{type(error).__name__}: {error}"
+                    )
+        return values
+
+
+def read(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Scalar tensors as floats, with one transfer from the device."""
+    if not values:
+        return {}
+    return dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
