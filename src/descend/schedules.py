@@ -46,7 +46,7 @@ def step(step: int, steps: int, *, drops: Count = 2, drop_factor: Positive = 0.1
 
 def exponential(step: int, steps: int, *, final_factor: Positive = 0.01) -> float:
     """The same factor at every step, down to `final_factor` of the base rate."""
-    return final_factor ** (step / steps)
+    return math.pow(final_factor, step / steps)
 
 
 def linear(step: int, steps: int, *, final_factor: NonNegative = 0.0) -> float:

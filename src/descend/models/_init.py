@@ -88,7 +88,7 @@ def _weights(module: nn.Module) -> Iterator[Tensor]:
     elif isinstance(module, nn.RNNBase):
         for name, parameter in module.named_parameters(recurse=False):
             if name.startswith("weight"):
-                yield from parameter.split(module.hidden_size)
+                yield from parameter.chunk(len(parameter) // module.hidden_size)
 
 
 def _biases(module: nn.Module) -> Iterator[Tensor]:

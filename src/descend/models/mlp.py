@@ -31,17 +31,18 @@ class MLP(nn.Module):
     """Hidden layer i is hidden.i, norms.i, activations.i and dropouts.i; `head` gives the outputs."""
 
     def __init__(
-        self, widths: list[int], outputs: int, activation: str, norm: str, dropout: float, residual: bool
+        self, shape: Shape, depth: int, width: int, activation: str, norm: str, dropout: float, residual: bool
     ) -> None:
         super().__init__()
+        widths = [math.prod(shape.inputs)] + [width] * depth
         # Batch norm takes the mean away again, so a bias before it would get no gradient.
         self.hidden = nn.ModuleList(
             nn.Linear(before, after, bias=norm != "batch") for before, after in pairwise(widths)
         )
-        self.norms = nn.ModuleList(NORMS[norm](width) for width in widths[1:])
-        self.activations = nn.ModuleList(ACTIVATIONS[activation]() for _ in widths[1:])
-        self.dropouts = nn.ModuleList(dropout_of(dropout) for _ in widths[1:])
-        self.head = nn.Linear(widths[-1], outputs)
+        self.norms = nn.ModuleList(NORMS[norm](width) for _ in range(depth))
+        self.activations = nn.ModuleList(ACTIVATIONS[activation]() for _ in range(depth))
+        self.dropouts = nn.ModuleList(dropout_of(dropout) for _ in range(depth))
+        self.head = nn.Linear(width, shape.outputs)
         self.residual = residual
 
     def forward(self, inputs: Float[Tensor, "rows ..."]) -> Float[Tensor, "rows outputs"]:
@@ -51,7 +52,8 @@ class MLP(nn.Module):
         ):
             y = dropout(activation(norm(linear(x))))
             x = x + y if self.residual and x.shape == y.shape else y
-        return self.head(x)
+        outputs: Tensor = self.head(x)
+        return outputs
 
 
 def mlp(
@@ -65,5 +67,4 @@ def mlp(
     residual: bool = False,
 ) -> nn.Module:
     shape.require("mlp", TAKES)
-    widths = [math.prod(shape.inputs)] + [width] * depth
-    return MLP(widths, shape.outputs, activation, norm, dropout, residual)
+    return MLP(shape, depth, width, activation, norm, dropout, residual)
