@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from descend import catalog
+
 State = dict[str, Tensor]
+
+# The vocabulary of hyperparameters: a number or, under vmap, a tensor of one value a configuration.
+Positive = catalog.Positive | Tensor
+NonNegative = catalog.NonNegative | Tensor
+Fraction = catalog.Fraction | Tensor
 
 
 @dataclass(frozen=True)
@@ -26,3 +34,8 @@ class UpdateRule:
     step: Callable[..., tuple[Tensor, State]]
     source: str
     elementwise: bool = True
+
+
+def axpy(a: float | Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """`a * x + y`, in one pass over memory whether `a` is a number or, under vmap, a tensor."""
+    return torch.addcmul(y, x, a) if isinstance(a, Tensor) else torch.add(y, x, alpha=a)
