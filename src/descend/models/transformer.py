@@ -142,5 +142,6 @@ def transformer(
 ) -> nn.Module:
     shape.require("transformer", TAKES)
     if width % heads:
-        raise RecipeError(f"width is {width} and heads is {heads}: each head takes width / heads, a whole number.")
+        fitting = ", ".join(str(count) for count in range(1, width + 1) if width % count == 0)
+        raise RecipeError(f"heads is {heads}, but must divide width, which is {width}: one of {fitting}.")
     return Transformer(shape, depth, width, heads, positions, activation, norm, dropout)
