@@ -12,19 +12,19 @@ what is allowed:
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
-from descend.errors import RecipeError, did_you_mean
+from descend.errors import RecipeError, did_you_mean, nearest
 
 Value = bool | int | float | str | None
 
@@ -43,6 +43,7 @@ _KINDS: Final = {
     "Whole": Whole,
     "Literal": Literal,
 }
+_WORDS: Final = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 REQUIRED: Final = "(required)"  # the default of an option that must be given
 
 
@@ -57,20 +58,31 @@ class Option:
     def check(self, value: object) -> Value:
         """`value` as this option's kind; text, as it comes from a command line or a URL, is converted.
 
+        Numbers of NumPy and torch become plain ones; the text "none" unsets what may be unset.
         Raises RecipeError with the name, the value and what is allowed.
         """
+        plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+        if isinstance(plain, str) and plain == "none" and _optional(self.kind):
+            return None
         try:
-            checked: Value = msgspec.convert(value, self.kind, strict=not isinstance(value, str))
+            checked: Value = msgspec.convert(plain, self.kind, strict=not isinstance(plain, str))
         except msgspec.ValidationError:
             raise self._refusal(value) from None
         if isinstance(checked, float) and not math.isfinite(checked):
             raise self._refusal(value)
+        if isinstance(checked, str) and any("\ud800" <= letter <= "\udfff" for letter in checked):
+            raise RecipeError(f"{self.name} is {value!r}, which holds bytes that are not UTF-8.")
         return checked
 
     def _refusal(self, value: object) -> RecipeError:
-        near = difflib.get_close_matches(str(value), _choices(self.kind), n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        near = nearest(str(value), _choices(self.kind))
+        hint = f" Did you mean '{near}'?" if near else ""
         return RecipeError(f"{self.name} is {value!r}, but must be {allowed(self.kind)}.{hint}")
+
+
+def _optional(kind: Any) -> bool:
+    """Whether a kind admits None and no free text, of which "none" would be one."""
+    return type(None) in get_args(kind) and str not in get_args(kind)
 
 
 def _choices(kind: Any) -> list[str]:
@@ -81,26 +93,21 @@ def _choices(kind: Any) -> list[str]:
 
 
 def allowed(kind: Any) -> str:
-    """What a kind allows, in words: 'a number of at least 0 and below 1', "'relu', 'tanh'"."""
+    """What a kind allows, in words: 'a number of at least 0 and below 1', "'relu', 'tanh'", 'text, or none'."""
     if get_origin(kind) is Annotated:
-        base, *metas = get_args(kind)
-        bounds = [
-            f"{words} {bound:g}"
-            for meta in metas
-            for words, bound in (
-                ("of at least", meta.ge),
-                ("above", meta.gt),
-                ("of at most", meta.le),
-                ("below", meta.lt),
-            )
-            if bound is not None
-        ]
-        return f"{allowed(base)} {' and '.join(bounds)}"
+        base, meta = get_args(kind)
+        return meta.description or f"{allowed(base)} {_bounds(meta)}"
     if get_origin(kind) is Literal:
         return ", ".join(repr(choice) for choice in get_args(kind))
-    if kind in (int, float, str, bool, type(None)):
-        return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(kind, "nothing")
-    return " or ".join(allowed(part) for part in get_args(kind) if part is not type(None))
+    if parts := get_args(kind):
+        words = " or ".join(allowed(part) for part in parts if part is not type(None))
+        return f"{words}, or none" if type(None) in parts else words
+    return _WORDS[kind]
+
+
+def _bounds(meta: Meta) -> str:
+    limits = {"of at least": meta.ge, "above": meta.gt, "of at most": meta.le, "below": meta.lt}
+    return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
 
 
 class Catalog:
@@ -118,6 +125,9 @@ class Catalog:
         self._folder = path if path.is_dir() else None
         self._file = path.with_suffix(".py")
 
+    def __repr__(self) -> str:
+        return f"<Catalog: every {self.what} is one of {', '.join(self.names())}>"
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
@@ -128,7 +138,7 @@ class Catalog:
         """What users may type, sorted."""
         if self._folder:
             return tuple(sorted(file.stem for file in self._folder.glob("[!_]*.py")))
-        return tuple(sorted(self._functions(self._file)))
+        return tuple(sorted(_functions(self._file)))
 
     def __getitem__(self, name: str) -> Any:
         """The entry itself, imported now. Raises RecipeError for an unknown name."""
@@ -142,21 +152,10 @@ class Catalog:
             article = "an" if self.what[0] in "aeiou" else "a"
             raise RecipeError(f"'{name}' is not {article} {self.what}. {did_you_mean(name, self.names())}")
 
-    def options(self, name: str) -> dict[str, Option]:
+    def options(self, name: str) -> Mapping[str, Option]:
         """The options of an entry with their defaults, read from its source."""
         self.require(name)
-        function = self._functions(self._source(name)).get(self._function or name)
-        if function is None:
-            return {}
-        parameters = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-        return {
-            argument.arg: Option(
-                argument.arg,
-                eval(ast.unparse(argument.annotation), _KINDS) if argument.annotation else str,
-                REQUIRED if default is None else ast.literal_eval(default),
-            )
-            for argument, default in parameters
-        }
+        return _declared(self._source(name), self._function or name)
 
     def summary(self, name: str) -> str:
         """The first line of an entry's documentation."""
@@ -164,22 +163,39 @@ class Catalog:
         if self._folder:
             text = ast.get_docstring(_parsed(self._source(name)))
         else:
-            text = ast.get_docstring(self._functions(self._file)[name])
+            text = ast.get_docstring(_functions(self._file)[name])
         return (text or "").partition("\n")[0]
 
     def _source(self, name: str) -> Path:
         return self._folder / f"{name}.py" if self._folder else self._file
 
-    @staticmethod
-    def _functions(file: Path) -> dict[str, ast.FunctionDef]:
-        """The public functions that a file defines at its top level."""
-        functions = (node for node in _parsed(file).body if isinstance(node, ast.FunctionDef))
-        return {function.name: function for function in functions if not function.name.startswith("_")}
-
 
 @cache
 def _parsed(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _functions(file: Path) -> dict[str, ast.FunctionDef]:
+    """The public functions that a file defines at its top level."""
+    functions = (node for node in _parsed(file).body if isinstance(node, ast.FunctionDef))
+    return {function.name: function for function in functions if not function.name.startswith("_")}
+
+
+@cache
+def _declared(file: Path, function: str) -> Mapping[str, Option]:
+    """The options that the keyword-only parameters of a function declare."""
+    if function not in (functions := _functions(file)):
+        return MappingProxyType({})
+    arguments = functions[function].args
+    options = [
+        Option(
+            argument.arg,
+            eval(ast.unparse(argument.annotation), _KINDS) if argument.annotation else str,
+            REQUIRED if default is None else ast.literal_eval(default),
+        )
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    ]
+    return MappingProxyType({option.name: option for option in options})
 
 
 DATA: Final = Catalog("descend.data", "data set")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_type_hints
 from urllib.parse import parse_qsl, urlencode
 
 import tomli_w
+from msgspec import Meta
 
 from descend.catalog import (
     DATA,
@@ -39,6 +41,8 @@ PARTS: Final[Mapping[str, Catalog]] = MappingProxyType(
 """The fields that name an entry of a catalog; the options of the chosen entries are fields of the recipe too."""
 
 AUTO: Final = "auto"
+
+Device = Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)\Z", description="auto, cpu, cuda, cuda:1 or mps")]
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -84,38 +88,33 @@ class Recipe:
     checkpoint_every: Count | None = None  # steps; every 30 seconds where not given
     seed: Whole = 0
     dtype: Literal["float32", "float64"] = "float32"
-    device: str = AUTO  # the GPU where there is one and the work is worth it; or cpu, cuda, cuda:1, mps
+    device: Device = AUTO  # the GPU where there is one and the work is worth it; or cpu, cuda, cuda:1, mps
     threads: Count | None = None  # CPU threads; one for small work and all cores for large where not given
 
     options: Mapping[str, Value] = dataclasses.field(default_factory=dict)
 
-    def __init__(self, **fields: Value) -> None:
-        chosen = {name: CORE[name].check(fields.pop(name)) for name in list(fields) if name in CORE}
-        settings = {name: option.default for name, option in CORE.items()} | chosen
+    def __init__(self, /, **fields: Value) -> None:
+        settings = {name: option.check(fields.pop(name, option.default)) for name, option in CORE.items()}
         for part, catalog in PARTS.items():
-            if settings[part] != AUTO or part != "loss":
+            if (part, settings[part]) != ("loss", AUTO):
                 catalog.require(str(settings[part]))
-        taken = options_of(settings)
-        for name in fields:
-            if name not in taken:
-                raise RecipeError(_unknown(name, settings, taken))
-        options = {name: fields.get(name, option.default) for name, option in taken.items()}
-        missing = [name for name, value in options.items() if value is REQUIRED]
-        if missing:
-            raise RecipeError(f"{_owner(missing[0], settings)} needs {missing[0]}, which is not given.")
         if settings["epochs"] is not None and settings["steps"] is not None:
             raise RecipeError(
                 f"epochs is {settings['epochs']} and steps is {settings['steps']}: give one of them, not both."
             )
         if settings["epochs"] is None and settings["steps"] is None:
             settings["epochs"] = 20
-        for name in str(settings["monitors"]).split(","):
-            if name not in ("default", "none", "all"):
-                MONITORS.require(name)
-        checked = {name: taken[name].check(value) for name, value in options.items()}
-        for name, value in settings.items():
+        settings["monitors"] = _monitors(str(settings["monitors"]))
+        taken = options_of(settings)
+        for name in fields:
+            if name not in taken:
+                raise RecipeError(_unknown(name, settings, taken))
+        for name, option in taken.items():
+            if option.default is REQUIRED and name not in fields:
+                raise RecipeError(f"{_owner(name, settings)} needs {name}, which is not given.")
+        options = {name: option.check(fields.get(name, option.default)) for name, option in taken.items()}
+        for name, value in (settings | {"options": MappingProxyType(options)}).items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "options", MappingProxyType(checked))
 
     def __getitem__(self, name: str) -> Value:
         """Any field by name, options included."""
@@ -130,14 +129,20 @@ class Recipe:
         return iter(self.fields())
 
     def __repr__(self) -> str:
-        default = Recipe(**{part: self[part] for part in PARTS}, **self._required())
-        changed = {name: value for name, value in self.fields().items() if name in PARTS or value != default[name]}
-        return f"Recipe({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+        return f"Recipe({', '.join(f'{name}={value!r}' for name, value in self.chosen().items())})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: what was chosen, and the other fields folded away."""
+        rest = {name: value for name, value in self.fields().items() if name not in self.chosen()}
+        return f"{_table(self.chosen())}<details><summary>{len(rest)} defaults</summary>{_table(rest)}</details>"
 
     def __hash__(self) -> int:
         return hash(tuple(self.fields().items()))
 
-    def but(self, **changes: Value) -> Recipe:
+    def __reduce__(self) -> tuple[Callable[[str], Recipe], tuple[str]]:
+        return Recipe.from_json, (self.to_json(),)  # a read-only mapping cannot be pickled
+
+    def but(self, /, **changes: Value) -> Recipe:
         """This recipe with some fields changed: the only way to vary one.
 
         A changed part (optimizer, model, ...) takes its own defaults; of the old part's options those live on
@@ -166,6 +171,16 @@ class Recipe:
         flat = self._settings() | dict(self.options)
         return {name: value for name, value in flat.items() if value is not None}
 
+    def chosen(self) -> dict[str, Value]:
+        """What tells this recipe from others: the parts, and every other field that is not at its default."""
+        required = self._required()
+        default = Recipe(**{part: self[part] for part in PARTS}, **required)
+        return {
+            name: value
+            for name, value in self.fields().items()
+            if name in PARTS or name in required or value != default[name]
+        }
+
     def _settings(self) -> dict[str, Value]:
         return {name: getattr(self, name) for name in CORE}
 
@@ -191,7 +206,7 @@ class Recipe:
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         try:
-            fields = json.loads(text)
+            fields = json.loads(text, object_pairs_hook=_once)
         except json.JSONDecodeError as error:
             raise RecipeError(f"The recipe is not valid JSON: {error}.") from None
         if not isinstance(fields, dict):
@@ -228,13 +243,18 @@ class Recipe:
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
-        """A recipe from a .toml or .json file."""
+        """A recipe from a .toml or .json file. Raises RecipeError naming the file."""
         file = Path(path)
         try:
             text = file.read_text(encoding="utf-8")
         except OSError as error:
             raise RecipeError(f"The recipe {file} cannot be read: {error.strerror}.") from None
-        return cls.from_json(text) if file.suffix == ".json" else cls.from_toml(text)
+        except UnicodeDecodeError:
+            raise RecipeError(f"The recipe {file} cannot be read: it is not UTF-8 text.") from None
+        try:
+            return cls.from_json(text) if file.suffix == ".json" else cls.from_toml(text)
+        except RecipeError as error:
+            raise RecipeError(f"{file}: {error}") from None
 
 
 def options_of(settings: Mapping[str, Value]) -> dict[str, Option]:
@@ -252,25 +272,38 @@ def _owner(option: str, settings: Mapping[str, Value]) -> str:
 
 
 def _unknown(name: str, settings: Mapping[str, Value], taken: Mapping[str, Any]) -> str:
-    """The message for a field that this recipe does not have: some other part may have it."""
-    homes = [
-        f"the {catalog.what} '{entry}'"
-        for part, catalog in PARTS.items()
-        for entry in catalog
-        if name in catalog.options(entry) and entry != settings[part]
-    ]
-    chosen = ", ".join(f"{part} {settings[part]}" for part in PARTS)
-    if homes:
-        return f"'{name}' is an option of {' and '.join(homes[:3])}, but this recipe has {chosen}."
+    """The message for a field that this recipe does not have: another entry of some catalog may have it."""
+    for part, catalog in PARTS.items():
+        homes = [entry for entry in catalog if name in catalog.options(entry)]
+        if homes:
+            known = f"It belongs to the {catalog.what} {' or '.join(homes)}"
+            return f"The {catalog.what} {settings[part]} has no option '{name}'. {known}."
     return f"A recipe has no field '{name}'. {did_you_mean(name, [*CORE, *taken])}"
+
+
+def _monitors(names: str) -> str:
+    """The names without blanks, all known; "none" stands alone."""
+    wanted = [name.strip() for name in names.split(",")]
+    known = ("default", "none", "all", *MONITORS)
+    for name in wanted:
+        if name not in known:
+            raise RecipeError(f"monitors names '{name}', which is not a monitor. {did_you_mean(name, known)}")
+    if "none" in wanted and len(wanted) > 1:
+        raise RecipeError(f"monitors is '{names}', but 'none' stands alone.")
+    return ",".join(wanted)
+
+
+def _table(fields: Mapping[str, Value]) -> str:
+    rows = (f"<tr><th>{name}</th><td>{html.escape(_text(value))}</td></tr>" for name, value in fields.items())
+    return f"<table>{''.join(rows)}</table>"
 
 
 def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _once(pairs: list[tuple[str, str]]) -> dict[str, Value]:
-    fields: dict[str, Value] = {}
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
             raise RecipeError(f"{name} is given twice: {fields[name]} and {value}.")

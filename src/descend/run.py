@@ -5,10 +5,10 @@ A run is a folder:
     recipe.toml          what was trained (the Recipe)
     rows-000-00.f64      recorded steps: attempt 0, first set of series that were measured together
     notes.jsonl          what happened: limits, resumed, rewound, ended
-    lock, writer.json    held by the one process that writes, and who that is
+    lock                 held by the one process that writes, and says who that is
     checkpoints/         to go on from (descend.train.checkpoint)
 
-A rows file is one line of JSON ({"series": ["step", "examples", "seconds", "loss/batch", ...], "after": 0}, padded
+A rows file is one line of JSON ({"series": ["step", "examples", "seconds", "loss/batch", ...], "after": -1}, padded
 with blanks to a multiple of 8 bytes) and then little-endian float64 numbers, one row after the other. Each row goes
 to the operating system in one write before the next step begins, so a process that is killed loses at most the row
 it was writing, and readers map the file into memory and see only whole rows. A number that is NaN or infinite
@@ -22,19 +22,24 @@ whose head says after which step they continue. Rows of earlier attempts beyond 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import heapq
+import html
+import itertools
 import json
 import math
 import os
 import re
 import socket
+import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from descend.errors import RunBusyError, RunError, did_you_mean
@@ -46,6 +51,8 @@ if TYPE_CHECKING:
 CLOCKS: Final = ("step", "examples", "seconds")
 """The three x-axes, first columns of every row: updates made, examples seen, seconds of training."""
 
+FEWEST: Final = 8  # points a curve can be thinned to: both ends, and five of one stretch and a spare
+
 Floats = NDArray[np.float64]
 
 
@@ -55,25 +62,40 @@ class Series(NamedTuple):
     x: Floats
     y: Floats
 
-    def downsample(self, points: int) -> Series:
-        """At most `points` points that look the same in a plot: the least and greatest value of every stretch.
+    def between(self, low: float, high: float) -> Series:
+        """The points with low <= x <= high."""
+        part = slice(np.searchsorted(self.x, low, "left"), np.searchsorted(self.x, high, "right"))
+        return Series(self.x[part], self.y[part])
 
-        Non-finite values count as extremes, so that a NaN or a spike is never smoothed away.
+    def downsample(self, points: int) -> Series:
+        """At most `points` of the points, which look the same in a plot.
+
+        The first and the last stay. Of every stretch between them stay the least and the greatest finite value,
+        and the first NaN, +inf and -inf, so that neither a spike nor a failure is ever smoothed away.
+        Raises RunError for fewer than 8 points.
         """
+        if points < FEWEST:
+            raise RunError(f"A curve cannot be thinned to {points} points, only to {FEWEST} or more.")
         if len(self.x) <= points:
             return self
-        stretches = max(points // 2, 1)
-        starts = np.arange(stretches) * len(self.x) // stretches
-        # -inf and +inf stand in for NaN, so that argmin and argmax pick it
-        rank = np.where(np.isnan(self.y), np.inf, self.y)
-        ends = np.append(starts[1:], len(self.x))
-        picks = [
-            start + pick
-            for start, end in zip(starts, ends, strict=True)
-            for pick in sorted((int(rank[start:end].argmin()), int(rank[start:end].argmax())))
-        ]
-        index = np.unique(picks)
+        inner = self.y[1:-1]
+        finite = np.isfinite(inner)
+        strange = [kind for kind in (np.isnan(inner), inner == np.inf, inner == -np.inf) if kind.any()]
+        ranks = [np.where(finite, inner, np.inf), np.where(finite, -inner, np.inf), *(~kind * 1.0 for kind in strange)]
+        stretches = (points - 2) // len(ranks)
+        picks = [1 + _least(rank, stretches) for rank in ranks]
+        index = np.unique(np.concatenate([[0], *picks, [len(self.x) - 1]]))
         return Series(self.x[index], self.y[index])
+
+
+def _least(values: Floats, stretches: int) -> NDArray[np.intp]:
+    """Where the least value of each of at most `stretches` equal stretches stands (the first, of equal ones)."""
+    width = -(-len(values) // stretches)
+    rows = -(-len(values) // width)
+    padded = np.full(rows * width, np.inf)
+    padded[: len(values)] = values
+    within: NDArray[np.intp] = padded.reshape(rows, width).argmin(axis=1)
+    return within + np.arange(rows) * width
 
 
 class Note(NamedTuple):
@@ -87,24 +109,36 @@ class Note(NamedTuple):
 class Run:
     """One training run, read from its folder. Reading never waits for the writer, and sees what it has flushed.
 
-    run = Run("runs/moons-mlp-adam-001")
-    run.series("loss/train", x="seconds").downsample(2000)
+        run = Run("runs/moons-mlp-adam-001")
+        run.series("loss/train", x="seconds").downsample(2000)
+
+    Raises RunError for a folder that is not a run, and names the file where one is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if not (self.folder / "recipe.toml").is_file():
-            siblings = [path.parent.name for path in self.folder.parent.glob("*/recipe.toml")]
-            hint = f" {did_you_mean(self.folder.name, siblings)}" if siblings else ""
-            raise RunError(f"{self.folder} is not a run: it has no recipe.toml.{hint}")
+        if not (self.folder / RECIPE).is_file():
+            raise RunError(f"{self.folder} is not a run: it has no {RECIPE}. {self._nearby()}".rstrip())
+
+    def __repr__(self) -> str:
+        return f"<Run {self.folder}: {self.status}, {self.steps} steps>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: how it stands, and the newest value of its first series."""
+        names = self.names()
+        last = {name: f"{self.last(name):.6g}" for name in names[:TOLD]}
+        more = {"": f"and {len(names) - TOLD} more series"} if len(names) > TOLD else {}
+        facts = {"run": self.name, "status": self.status, "steps": str(self.steps)} | last | more
+        rows = (f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in facts.items())
+        return f"<table>{''.join(rows)}</table>"
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.resolve().name
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe.load(self.folder / "recipe.toml")
+        return Recipe.load(self.folder / RECIPE)
 
     def names(self) -> tuple[str, ...]:
         """The series that have been recorded so far, in the order in which they first appeared."""
@@ -117,96 +151,135 @@ class Run:
         """
         if x not in CLOCKS:
             raise RunError(f"'{x}' is not a clock. {did_you_mean(x, CLOCKS)}")
-        every = self._tables()
-        tables = [table for table in every if name in table.series]
-        if not tables:
-            raise RunError(f"Run {self.name} has no series '{name}'. {did_you_mean(name, self.names())}")
-        columns = [
-            np.stack([rows[:, table.series.index(column)] for column in ("step", x, name)])
-            for table in tables
-            for rows in [_standing(table, every)]
-        ]
-        step, clock, value = np.concatenate(columns, axis=1)
-        if len(tables) > 1:
-            order = np.argsort(step, kind="stable")
-            clock, value = clock[order], value[order]
-        return Series(clock, value)
+        columns = [rows[:, [0, CLOCKS.index(x), table.series.index(name)]] for table, rows in self._standing_with(name)]
+        found = np.concatenate(columns)
+        if len(columns) > 1:
+            found = found[_last_of_each(found[:, 0])]
+        return Series(found[:, 1].copy(), found[:, 2].copy())
 
     def last(self, name: str) -> float:
         """The newest value of a series; NaN where it has no rows yet."""
-        values = self.series(name).y
-        return float(values[-1]) if len(values) else math.nan
+        ends = [
+            (rows[-1, 0], table.attempt, table.number, rows[-1, table.series.index(name)])
+            for table, rows in self._standing_with(name)
+            if len(rows)
+        ]
+        return float(max(ends)[-1]) if ends else math.nan
 
     def notes(self, kind: str | None = None) -> list[Note]:
         """What happened, in order; only of one kind if asked."""
+        file = self.folder / NOTES
         try:
-            lines = (self.folder / "notes.jsonl").read_bytes().split(b"\n")[:-1]  # a torn last line is not a note
+            lines = file.read_bytes().split(b"\n")[:-1]  # a torn last line is not a note
         except FileNotFoundError:
             return []
-        notes = [_note(line) for line in lines]
+        notes = [_note(file, number, line) for number, line in enumerate(lines, start=1)]
         return [note for note in notes if kind in (None, note.kind)]
 
     @property
     def steps(self) -> int:
-        """The number of updates recorded."""
-        return max((int(rows[-1, 0]) for table in self._tables() if len(rows := table.rows())), default=0)
+        """The number of updates recorded, not counting those that were undone."""
+        return max((int(rows[-1, 0]) for _, rows in self._standing() if len(rows)), default=0)
 
     @property
     def status(self) -> str:
         """ "running", "finished", "diverged", "interrupted" ... : how it ended, or "killed" if nobody wrote that."""
+        writer = writer_of(self.folder)  # before the notes: what it wrote until it let go is then among them
         turns = [note for note in self.notes() if note.kind in ("resumed", "ended")]
         if turns and turns[-1].kind == "ended":
-            return str(turns[-1].details["why"])
-        return "running" if writer_of(self.folder) else "killed"
+            return str(turns[-1].details.get("why", "ended"))
+        return "killed" if writer is None else "running"
 
     def follow(self, poll: float = 0.1) -> Iterator[dict[str, float]]:
         """Every row as a mapping, old ones first, then new ones as they are written; ends when the run has ended.
 
-        Rows of one poll come in the order of their steps; after a rewind the steps go back.
+        Looks every `poll` seconds. The rows found by one look come in the order of attempts and of their steps;
+        after a rewind the steps go back.
         """
         seen: dict[Path, int] = {}
         while True:
             ended = self.status != "running"  # asked before reading, so that no last row is missed
-            fresh: list[dict[str, float]] = []
-            for table in self._tables():
-                rows = table.rows()
-                new = rows[seen.get(table.file, 0) :]
-                seen[table.file] = len(rows)
-                fresh.extend(dict(zip(table.series, row, strict=True)) for row in new.tolist())
-            yield from sorted(fresh, key=lambda row: row["step"])
+            for _, attempt in itertools.groupby(self._tables(), key=lambda table: table.attempt):
+                yield from heapq.merge(*(_unseen(table, seen) for table in attempt), key=itemgetter("step"))
             if ended:
                 return
             time.sleep(poll)
 
     def frame(self) -> pd.DataFrame:
-        """All series as a DataFrame, indexed by step; a cell is empty where a series was not measured."""
+        """All series as a DataFrame, a row a step; a cell is <NA> where a series was not measured."""
         from descend._export import frame
 
         return frame(self)
 
+    def to_csv(self, path: str | Path, overwrite: bool = False) -> None:
+        """One line a step; a cell is empty where a series was not measured, `nan` where NaN was."""
+        from descend._export import to_csv
+
+        to_csv(self, path, overwrite)
+
+    def to_parquet(self, path: str | Path, overwrite: bool = False) -> None:
+        """One row a step; a cell is null where a series was not measured. The recipe is in the metadata."""
+        from descend._export import to_parquet
+
+        to_parquet(self, path, overwrite)
+
+    def to_tensorboard(self, folder: str | Path, overwrite: bool = False) -> None:
+        """One event file, for `tensorboard --logdir`: float32 scalars by step, as that format has it."""
+        from descend._export import to_tensorboard
+
+        to_tensorboard(self, folder, overwrite)
+
     def _tables(self) -> list[_Table]:
-        return [_Table.open(file) for file in sorted(self.folder.glob("rows-*.f64"))]
+        tables = (_Table.open(file) for file in self.folder.glob("rows-*.f64"))
+        return sorted(tables, key=lambda table: (table.attempt, table.number))
+
+    def _standing(self) -> list[tuple[_Table, Floats]]:
+        """Every table with those of its rows that no later attempt has gone over again."""
+        tables = self._tables()
+        return [(table, _before(table, tables)) for table in tables]
+
+    def _standing_with(self, name: str) -> list[tuple[_Table, Floats]]:
+        """The tables that hold a series. Raises RunError where there is none."""
+        found = [(table, rows) for table, rows in self._standing() if name in table.series]
+        if not found:
+            raise RunError(f"Run {self.name} has no series '{name}'. {did_you_mean(name, self.names())}")
+        return found
+
+    def _nearby(self) -> str:
+        """What the user may have meant: a run inside this folder, or one beside it."""
+        inside, beside = ([run.name for run in list_runs(place)] for place in (self.folder, self.folder.parent))
+        if inside:
+            return f"It holds runs; name one of them: {', '.join(inside[:10])}."
+        return did_you_mean(self.folder.name, beside) if beside else ""
 
 
 class Recorder:
     """The one writer of a run. Refuses a folder that another process is writing.
 
     `log` appends a row, `note` says what happened. Use it as a context manager: leaving it closes the files.
+    A folder that holds rows is gone on with after its last step, unless `restart` says otherwise.
+
+    Raises RunBusyError where somebody else writes, and RunError where the folder holds the run of another recipe or
+    cannot be written. A row or a note that does not fit on the disk is taken back whole: what was recorded before
+    stays readable, and `log` may be called again.
     """
 
     def __init__(self, folder: str | Path, recipe: Recipe) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = claim(self.folder)
-        head = self.folder / "recipe.toml"
-        if not head.exists():
-            replace(head, recipe.to_toml().encode())
-        self._tables: dict[tuple[str, ...], int] = {}
-        self._notes = _append_to(self.folder / "notes.jsonl")
-        self._attempt, self._after = 0, 0
-        tables = Run(self.folder)._tables()
-        if tables:
-            self.restart(after=int(max(table.after for table in tables)))
+        self._writers: dict[tuple[str, ...], _Writer] = {}
+        self._attempt, self._after = 0, -1
+        with _said(self.folder), contextlib.ExitStack() as undo:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = claim(self.folder)
+            undo.callback(os.close, self._lock)
+            for stale in self.folder.glob(".*.tmp"):
+                stale.unlink()
+            self._keep(recipe)
+            if any(self.folder.glob("rows-*.f64")):
+                self.restart(after=Run(self.folder).steps)
+            self._notes = _append_to(self.folder / NOTES)
+            undo.pop_all()
+        self._open = True
 
     def __enter__(self) -> Recorder:
         return self
@@ -215,41 +288,87 @@ class Recorder:
         self.close()
 
     def log(self, step: int, examples: int, seconds: float, values: Mapping[str, float]) -> None:
-        """Append one row: what was measured at this step. One write to the operating system, at once."""
+        """Append one row: what was measured at this step. One write to the operating system, at once.
+
+        Within an attempt, rows with the same names come in the order of their steps, each step once.
+        """
         names = tuple(values)
-        descriptor = self._tables.get((*CLOCKS, *names))
-        if descriptor is None:
-            descriptor = self._new_table((*CLOCKS, *names))
-        _write(descriptor, np.array([step, examples, seconds, *values.values()], dtype="<f8").tobytes())
+        writer = self._writers.get(names) or self._new_writer(names)
+        if step <= writer.last:
+            raise RunError(f"Step {step} comes after step {writer.last} in {writer.file}: use `restart` to go back.")
+        try:
+            _append(writer.descriptor, writer.pack(step, examples, seconds, *values.values()))
+        except OSError as error:
+            raise _unwritten(writer.file, error) from error
+        except struct.error:
+            wrong = {name: value for name, value in values.items() if not hasattr(value, "__float__")}
+            raise RunError(f"A row holds numbers, but the one of step {step} was given {wrong}.") from None
+        writer.last = step
 
     def restart(self, after: int) -> None:
-        """Begin a new attempt that goes on after step `after`; rows beyond it become history."""
-        for descriptor in self._tables.values():
-            os.close(descriptor)
-        self._tables.clear()
-        earlier = (int(file.name.split("-")[1]) for file in self.folder.glob("rows-*.f64"))
+        """Begin a new attempt that goes on after step `after`; rows beyond it become history with its first row."""
+        for writer in self._writers.values():
+            os.close(writer.descriptor)
+        self._writers.clear()
+        earlier = [table.attempt for table in Run(self.folder)._tables()]
         self._attempt, self._after = max(earlier, default=-1) + 1, after
 
     def note(self, kind: str, step: int, **details: Any) -> None:
-        """Append what happened; kept through a power cut."""
+        """Append what happened; kept through a power cut. The last note of a run is "ended", with `why`."""
+        self._require_open()
         line = json.dumps({"kind": kind, "step": step} | details, default=_plain)
-        _write(self._notes, f"{line}\n".encode())
-        os.fsync(self._notes)
+        with _said(self.folder / NOTES):
+            _append(self._notes, f"{line}\n".encode())
+            os.fsync(self._notes)
 
     def close(self) -> None:
-        """Give the run back, so that another process may go on with it."""
-        for descriptor in (*self._tables.values(), self._notes):
-            os.close(descriptor)
-        self._tables.clear()
-        (self.folder / WRITER).unlink(missing_ok=True)
-        self._lock.release()
+        """Bring the rows to the disk and give the run back, so that another process may go on with it."""
+        if not self._open:
+            return
+        self._open = False
+        descriptors = [*(writer.descriptor for writer in self._writers.values()), self._notes]
+        self._writers.clear()
+        with _said(self.folder), contextlib.ExitStack() as closing:
+            for descriptor in (self._lock, *descriptors):
+                closing.callback(os.close, descriptor)  # the lock last
+            for descriptor in descriptors:
+                os.fsync(descriptor)
 
-    def _new_table(self, series: tuple[str, ...]) -> int:
-        file = self.folder / f"rows-{self._attempt:03d}-{len(self._tables):02d}.f64"
+    def _keep(self, recipe: Recipe) -> None:
+        head = self.folder / RECIPE
+        if not head.exists():
+            replace(head, recipe.to_toml().encode())
+        elif Recipe.load(head) != recipe:
+            raise RunError(f"{self.folder} holds the run of another recipe ({head}). Choose another folder.")
+
+    def _new_writer(self, names: tuple[str, ...]) -> _Writer:
+        self._require_open()
+        if taken := set(CLOCKS) & set(names):
+            raise RunError(
+                f"A series cannot be called {' or '.join(sorted(taken))}: every row has that column already."
+            )
+        series = (*CLOCKS, *names)
+        file = self.folder / f"rows-{self._attempt:03d}-{len(self._writers):02d}.f64"
         head = json.dumps({"series": series, "after": self._after}).encode()
-        replace(file, head + b" " * (-(len(head) + 1) % 8) + b"\n")
-        self._tables[series] = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        return self._tables[series]
+        with _said(file):
+            replace(file, head + b" " * (-(len(head) + 1) % 8) + b"\n")
+            descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._writers[names] = _Writer(file, descriptor, struct.Struct(f"<{len(series)}d").pack)
+        return self._writers[names]
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise RunError(f"The record of {self.folder} has been closed.")
+
+
+@dataclass
+class _Writer:
+    """An open rows file of this attempt."""
+
+    file: Path
+    descriptor: int
+    pack: Callable[..., bytes]
+    last: int = -1  # the step of its last row
 
 
 @dataclass(frozen=True)
@@ -257,6 +376,8 @@ class _Table:
     """A rows file: fixed columns, one row after the other."""
 
     file: Path
+    attempt: int
+    number: int
     start: int  # of the first row, in bytes
     series: tuple[str, ...]
     after: int  # the attempt goes on after this step
@@ -266,43 +387,71 @@ class _Table:
         with file.open("rb") as handle:
             line = handle.readline()
         try:
+            _, attempt, number = file.stem.split("-")
             head = json.loads(line)
-            return cls(file, len(line), tuple(head["series"]), int(head["after"]))
+            table = cls(file, int(attempt), int(number), len(line), tuple(head["series"]), int(head["after"]))
         except (ValueError, KeyError, TypeError):
-            raise RunError(f"{file} is damaged: its first line does not name its series.") from None
-
-    @property
-    def attempt(self) -> int:
-        return int(self.file.name.split("-")[1])
+            raise _damaged(file) from None
+        if table.series[: len(CLOCKS)] != CLOCKS or not line.endswith(b"\n"):
+            raise _damaged(file)
+        return table
 
     def rows(self) -> Floats:
         """The whole rows, mapped into memory, not read: [rows, columns]."""
-        count = (self.file.stat().st_size - self.start) // (8 * len(self.series))
-        if count == 0:
-            return np.empty((0, len(self.series)))
-        return np.memmap(self.file, dtype="<f8", mode="r", offset=self.start, shape=(count, len(self.series)))
+        shape = ((self.file.stat().st_size - self.start) // (8 * len(self.series)), len(self.series))
+        if shape[0] == 0:
+            return np.empty(shape)
+        return np.asarray(np.memmap(self.file, dtype="<f8", mode="r", offset=self.start, shape=shape))
 
 
-def _standing(table: _Table, every: Sequence[_Table]) -> Floats:
-    """The rows of a table that no later attempt has gone over again."""
+def _damaged(file: Path) -> RunError:
+    return RunError(
+        f"{file} is damaged: its first line does not name its series. Without that file the rest is readable."
+    )
+
+
+def _before(table: _Table, every: Sequence[_Table]) -> Floats:
+    """The rows of a table up to where the earliest of the later attempts begins."""
     rows = table.rows()
     limit = min((later.after for later in every if later.attempt > table.attempt), default=math.inf)
     return rows if limit == math.inf else rows[: int(np.searchsorted(rows[:, 0], limit, side="right"))]
 
 
+def _last_of_each(steps: Floats) -> NDArray[np.intp]:
+    """Where each step stands, in order; of rows with the same step, the last one."""
+    order: NDArray[np.intp] = np.argsort(steps, kind="stable")
+    ordered = steps[order]
+    kept: NDArray[np.intp] = order[np.append(ordered[1:] != ordered[:-1], True)]
+    return kept
+
+
+def _unseen(table: _Table, seen: dict[Path, int]) -> Iterator[dict[str, float]]:
+    """The rows beyond those seen, which are then seen; a thousand at a time become Python's numbers."""
+    rows = table.rows()[seen.get(table.file, 0) :]
+    seen[table.file] = seen.get(table.file, 0) + len(rows)
+    for start in range(0, len(rows), 1000):
+        for row in rows[start : start + 1000].tolist():
+            yield dict(zip(table.series, row, strict=True))
+
+
 # --- names, locks and durable files -------------------------------------------------------------------
 
-WRITER: Final = "writer.json"
+RECIPE: Final = "recipe.toml"
+NOTES: Final = "notes.jsonl"
+LOCK: Final = "lock"
+TOLD: Final = 20  # series in a notebook's table
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
 
 
 def run_folder(runs: str | Path, name: str) -> Path:
     """The folder of a run called `name`, always a direct child of `runs`. Raises RunError for any other name."""
-    folder = Path(runs) / name
-    if not _NAME.fullmatch(name) or folder.is_symlink():
+    if not _NAME.fullmatch(name):
         raise RunError(
             f"{name!r} cannot name a run: use letters, digits and . _ + = - (at most 120, a letter or digit first)."
         )
+    folder = Path(runs) / name
+    if folder.is_symlink():
+        raise RunError(f"{folder} is a link, and a run is a folder of its own. Choose another name.")
     return folder
 
 
@@ -311,57 +460,79 @@ def new_folder(runs: str | Path, stem: str) -> Path:
     number = 1
     while True:
         folder = run_folder(runs, f"{stem}-{number:03d}")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
+        with _said(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
         number += 1
 
 
 def list_runs(runs: str | Path) -> list[Run]:
     """All runs in a folder, oldest first."""
-    heads = Path(runs).glob("*/recipe.toml")
+    heads = Path(runs).glob(f"*/{RECIPE}")
     return [Run(head.parent) for head in sorted(heads, key=lambda head: (head.stat().st_mtime, head))]
 
 
-def claim(folder: Path) -> FileLock:
-    """Become the one writer of a run folder. Raises RunBusyError naming the process that is."""
-    lock = FileLock(folder / "lock", thread_local=False)
-    try:
-        lock.acquire(timeout=0.5, poll_interval=0.02)  # a reader that asks `writer_of` holds it for a moment
-    except Timeout:
-        writer = writer_of(folder) or {}
-        who = f"process {writer['pid']} on {writer['host']} since {writer['since']}" if writer else "another process"
-        raise RunBusyError(f"Run {folder} is being written by {who}. Wait until it ends, or stop it.") from None
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    replace(folder / WRITER, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode())
-    return lock
+def claim(folder: Path) -> int:
+    """Become the one writer of a run folder: a descriptor, held until it is closed or the process dies.
+
+    Raises RunBusyError, after half a second, naming the process that is.
+    """
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + 0.5  # a reader in `writer_of` holds it for some microseconds
+    while not _locked(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            os.close(descriptor)
+            who = "process {pid} on {host} since {since}".format_map(writer_of(folder) or _SOMEBODY)
+            raise RunBusyError(f"Run {folder} is being written by {who}. Wait until it ends, or stop it.")
+        time.sleep(0.005)
+    writer = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, json.dumps(writer).encode())
+    return descriptor
 
 
 def writer_of(folder: Path) -> dict[str, Any] | None:
     """Who is writing a run now: {"pid", "host", "since"}, or None."""
-    if not (folder / "lock").exists():
-        return None
-    probe = FileLock(folder / "lock", timeout=0, thread_local=False)
     try:
-        probe.acquire()
-    except Timeout:
-        with contextlib.suppress(OSError, ValueError):
-            writer: dict[str, Any] = json.loads((folder / WRITER).read_bytes())
-            return writer
-        return {"pid": "?", "host": "?", "since": "?"}
-    probe.release()
-    return None
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if _locked(descriptor, fcntl.LOCK_SH):
+            return None
+        writer: dict[str, Any] = json.loads(os.read(descriptor, 1000))
+        return writer
+    except ValueError:
+        return _SOMEBODY
+    finally:
+        os.close(descriptor)
+
+
+_SOMEBODY: Final = {"pid": "unknown", "host": "this or another host", "since": "just now"}  # has not signed yet
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def replace(file: Path, content: bytes) -> None:
     """Write a file atomically and durably: readers see the old content or the new, also after a power cut."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, file)
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(file.parent)
 
 
@@ -374,9 +545,28 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    while data:  # a nearly full disk may take part of it
-        data = data[os.write(descriptor, data) :]
+@contextlib.contextmanager
+def _said(place: Path) -> Iterator[None]:
+    """What the operating system refuses, as a RunError that names the place and the cause."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritten(place, error) from error
+
+
+def _unwritten(place: Path, error: OSError) -> RunError:
+    return RunError(f"{place} cannot be written: {error.strerror}. What was recorded before stays readable.")
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    """Append all of it or, where the disk is full, nothing, so that the next row still begins where rows begin."""
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+    except BaseException:
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise
 
 
 def _append_to(file: Path) -> int:
@@ -386,10 +576,16 @@ def _append_to(file: Path) -> int:
     return descriptor
 
 
-def _note(line: bytes) -> Note:
-    fields = json.loads(line)
-    return Note(fields.pop("kind"), fields.pop("step"), fields)
+def _note(file: Path, number: int, line: bytes) -> Note:
+    try:
+        fields = json.loads(line)
+        return Note(fields.pop("kind"), fields.pop("step"), fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RunError(f"{file} is damaged: line {number} is not a note. Remove that line to read the rest.") from None
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> object:
+    """The number inside a scalar of NumPy or torch; json refuses everything else."""
+    if hasattr(value, "item"):
+        return value.item()
     raise TypeError(f"a note holds plain values, not {type(value).__name__}")

@@ -1,0 +1,77 @@
+"""descend: a Recipe says what to train, training writes a Run, and everything else reads the Run.
+
+    import descend
+
+    recipe = descend.Recipe(data="moons", model="mlp", optimizer="adam", lr=3e-3)
+    run = descend.fit(recipe)
+    run.series("loss/validation", x="seconds")
+
+Nothing is imported until it is used: `import descend` loads neither torch nor matplotlib nor NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from descend.catalog import DATA, INITS, LOSSES, MODELS, MONITORS, OPTIMIZERS, SCHEDULES
+    from descend.errors import (
+        CheckpointError,
+        DataError,
+        DescendError,
+        MissingExtraError,
+        RecipeError,
+        RunBusyError,
+        RunError,
+    )
+    from descend.recipe import Recipe
+    from descend.run import Recorder, Run, Series, list_runs
+
+__all__ = [
+    "DATA",
+    "INITS",
+    "LOSSES",
+    "MODELS",
+    "MONITORS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "CheckpointError",
+    "DataError",
+    "DescendError",
+    "MissingExtraError",
+    "Recipe",
+    "RecipeError",
+    "Recorder",
+    "Run",
+    "RunBusyError",
+    "RunError",
+    "Series",
+    "list_runs",
+    "optim",
+]
+
+_HOMES: Final = {
+    "catalog": ("DATA", "INITS", "LOSSES", "MODELS", "MONITORS", "OPTIMIZERS", "SCHEDULES"),
+    "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "recipe": ("Recipe",),
+    "run": ("Recorder", "Run", "Series", "list_runs"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home, when it is first asked for."""
+    if name == "__version__":
+        return importlib.metadata.version("descend")
+    if name == "optim":
+        return importlib.import_module("descend.optim")
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(importlib.import_module(f"descend.{home}"), name)
+            return value
+    raise AttributeError(f"module 'descend' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
