@@ -6,11 +6,23 @@
 from __future__ import annotations
 
 from descend.catalog import OPTIMIZERS
+from descend.optim._clip import clip_by_norm, clip_by_value, decay_groups, global_norm
 from descend.optim._errors import OptimizerError
 from descend.optim._optimizer import RuleOptimizer, class_name, optimizer, optimizer_class
 from descend.optim._rule import State, UpdateRule
 
-__all__ = ["OptimizerError", "RuleOptimizer", "State", "UpdateRule", "optimizer", "optimizer_class"]
+__all__ = [
+    "OptimizerError",
+    "RuleOptimizer",
+    "State",
+    "UpdateRule",
+    "clip_by_norm",
+    "clip_by_value",
+    "decay_groups",
+    "global_norm",
+    "optimizer",
+    "optimizer_class",
+]
 
 
 def __getattr__(name: str) -> type[RuleOptimizer]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, reduce
 from operator import or_
-from typing import Any, NoReturn, get_args, get_type_hints, overload
+from typing import Any, ClassVar, NoReturn, get_args, get_type_hints, overload
 
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ GROUP_KEYS = {"params", "param_names", "name", "initial_lr"}
 class RuleOptimizer(torch.optim.Optimizer):
     """An update rule as an optimizer: parameter groups, `state_dict`, hooks and torch's schedulers work as usual.
 
+    A subclass says which: `class Mine(RuleOptimizer): rule = UpdateRule(...)`. The classes of the catalog
+    (`descend.optim.Adam`) are such subclasses.
+
     With `flat`, the parameters of a group (of one dtype and device) become views of one buffer and the rule is called
     once for all of them, which is several times faster on small networks. What changes: `zero_grad` writes zeros
     and never sets a gradient to None; a parameter that backward did not reach steps with a gradient of zero; and
@@ -36,20 +40,21 @@ class RuleOptimizer(torch.optim.Optimizer):
     parameters and sparse gradients.
     """
 
+    rule: ClassVar[UpdateRule]
+
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
-        rule: UpdateRule,
         *,
         flat: bool = False,
         **hyper: float,
     ) -> None:
-        if flat and not rule.elementwise:
+        if flat and not self.rule.elementwise:
             raise OptimizerError(
                 f"{type(self).__name__} needs the shape of each parameter, so they cannot lie in one flat buffer. "
                 "Use flat=False."
             )
-        self._adopt(rule, flat)
+        self._prepare(flat)
         super().__init__(params, self._defaults() | self._checked(hyper))
 
     @overload
@@ -80,7 +85,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             or self._optimizer_step_post_hooks
             or torch_optimizer._global_optimizer_pre_hooks
             or torch_optimizer._global_optimizer_post_hooks
-            or torch.autograd._profiler_enabled()
+            or torch.autograd.profiler._is_profiler_enabled
         )
 
     def _update(self) -> None:
@@ -88,7 +93,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             for group, (flats, loose) in zip(self.param_groups, self._layouts, strict=True):
                 hyper = {name: group[name] for name in self._options}
                 for flat in flats:
-                    flat.step(hyper, self.state)
+                    flat.step(hyper)
                 for param in loose:
                     if param.grad is not None:
                         self._step_alone(param, dense(param.grad), hyper)
@@ -96,7 +101,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     _observed_update = torch.optim.Optimizer.profile_hook_step(_update)
 
     def _step_alone(self, param: Tensor, grad: Tensor, hyper: dict[str, Any]) -> None:
-        state = self.state[param]
+        state = self._kept[param]
         if not state:
             state.update(self.rule.init(param), step=0)
         state["step"] += 1
@@ -121,6 +126,26 @@ class RuleOptimizer(torch.optim.Optimizer):
         """The buffers of flat mode: (parameters, gradients), for one finite check, clip or copy for all."""
         return [(flat.values, flat.grads) for flats, _ in self._layouts for flat in flats]
 
+    @property
+    def state(self) -> defaultdict[Tensor, dict[str, Any]]:
+        """The state of each parameter: "step", the number of its updates, and the tensors of the rule.
+
+        That of flat parameters is gathered here, when somebody looks, and not on every step.
+        """
+        for flats, _ in self._layouts:
+            for flat in flats:
+                flat.show(self._kept)
+        return self._kept
+
+    @state.setter
+    def state(self, state: defaultdict[Tensor, dict[str, Any]]) -> None:
+        self.__dict__["state"] = state
+
+    @property
+    def _kept(self) -> defaultdict[Tensor, dict[str, Any]]:
+        kept: defaultdict[Tensor, dict[str, Any]] = self.__dict__["state"]  # where torch's __setstate__ puts it
+        return kept
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own. Raises as the constructor does."""
         hyper = {name: value for name, value in param_group.items() if name not in GROUP_KEYS}
@@ -136,26 +161,24 @@ class RuleOptimizer(torch.optim.Optimizer):
         self._layouts.append(self._lay(params))
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"rule": self.rule, "flat": self.flat}
+        return super().__getstate__() | {"flat": self.flat}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Called by `load_state_dict` with a new state, and by `copy` and `pickle` on a new object."""
-        copied = "rule" in state
-        if copied:
-            self._adopt(state["rule"], state["flat"])
+        """Called by `load_state_dict` with what was saved, and by `copy` and `pickle` on an empty object."""
         self._refuse_foreign(state["state"])
+        if copied := "flat" in state:
+            self._prepare(state["flat"])
         super().__setstate__(state)
         if copied:
-            self._layouts = [self._lay(group["params"]) for group in self.param_groups]
+            self._layouts += [self._lay(group["params"]) for group in self.param_groups]
         else:
             for flats, _ in self._layouts:
                 for flat in flats:
-                    flat.load(self.state)
+                    flat.load(self._kept)
 
-    def _adopt(self, rule: UpdateRule, flat: bool) -> None:
-        self.rule = rule
+    def _prepare(self, flat: bool) -> None:
         self.flat = flat
-        self._options = declared(rule)
+        self._options = declared(self.rule)
         self._layouts: list[tuple[list[FlatParameters], list[Tensor]]] = []
 
     def _lay(self, params: list[Tensor]) -> tuple[list[FlatParameters], list[Tensor]]:
@@ -166,7 +189,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 alike.setdefault((param.dtype, param.device), []).append(param)
         flats = [FlatParameters(together, self.rule) for together in alike.values()]
         for flat in flats:
-            flat.load(self.state)
+            flat.load(self._kept)
         return flats, [param for param in params if not (self.flat and param.requires_grad)]
 
     def _defaults(self) -> dict[str, Any]:
@@ -209,16 +232,8 @@ def _number(hint: Any) -> Any:
 def optimizer_class(name: str) -> type[RuleOptimizer]:
     """The class of a catalog entry: 'adam' gives `descend.optim.Adam`. Raises RecipeError for an unknown name."""
     rule: UpdateRule = OPTIMIZERS[name]
-
-    class Catalogued(RuleOptimizer):
-        __doc__ = sys.modules[rule.step.__module__].__doc__
-        __module__ = "descend.optim"
-
-        def __init__(self, params: Iterable[Any], *, flat: bool = False, **hyper: float) -> None:
-            super().__init__(params, rule, flat=flat, **hyper)
-
-    Catalogued.__name__ = Catalogued.__qualname__ = class_name(name)
-    return Catalogued
+    place = {"__module__": "descend.optim", "__doc__": sys.modules[rule.step.__module__].__doc__}
+    return type(class_name(name), (RuleOptimizer,), place | {"rule": rule})
 
 
 def class_name(name: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from descend.optim._rule import Fraction, NonNegative, Positive, State, UpdateRule, axpy
+from descend.optim._rule import Fraction, NonNegative, Positive, State, UpdateRule, addcdiv, with_l2
 
 
 def _init(param: Tensor) -> State:
@@ -30,12 +30,12 @@ def step(
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
 ) -> tuple[Tensor, State]:
-    grad = axpy(weight_decay, param, grad)
+    grad = with_l2(grad, param, weight_decay)
     m = torch.lerp(state["m"], grad, 1 - beta1)
     v = torch.lerp(state["v"], grad.square(), 1 - beta2)
     correction = (1 - beta2**t) ** 0.5
-    direction = m / (v.sqrt() + eps * correction)
-    return axpy(-lr * correction / (1 - beta1**t), direction, param), {"m": m, "v": v}
+    moved = addcdiv(param, -lr * correction / (1 - beta1**t), m, v.sqrt() + eps * correction)
+    return moved, {"m": m, "v": v}
 
 
 adam = UpdateRule(_init, step, source="Kingma & Ba 2015, Algorithm 1")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from descend.optim._rule import Fraction, NonNegative, Positive, State, UpdateRule, axpy
+from descend.optim._rule import Fraction, NonNegative, Positive, State, UpdateRule, axpy, with_l2
 
 
 def _init(param: Tensor) -> State:
@@ -27,7 +27,7 @@ def step(
     momentum: Fraction = 0.9,
     weight_decay: NonNegative = 0.0,
 ) -> tuple[Tensor, State]:
-    grad = axpy(weight_decay, param, grad)
+    grad = with_l2(grad, param, weight_decay)
     velocity = axpy(momentum, state["velocity"], grad)
     return axpy(-lr, velocity, param), {"velocity": velocity}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from descend.optim._rule import NonNegative, Positive, State, UpdateRule, axpy
+from descend.optim._rule import NonNegative, Positive, State, UpdateRule, axpy, with_l2
 
 
 def _init(param: Tensor) -> State:
@@ -17,7 +17,7 @@ def _init(param: Tensor) -> State:
 def step(
     param: Tensor, grad: Tensor, state: State, t: int, *, lr: Positive = 0.01, weight_decay: NonNegative = 0.0
 ) -> tuple[Tensor, State]:
-    grad = axpy(weight_decay, param, grad)
+    grad = with_l2(grad, param, weight_decay)
     return axpy(-lr, grad, param), {}
 
 
