@@ -1,0 +1,224 @@
+"""From a Recipe to the things that train: data, model, loss, optimizer, schedule, batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from descend.catalog import DATA, INITS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
+from descend.data._dataset import Dataset, Split
+from descend.errors import DataError, RecipeError
+from descend.losses import DEFAULT, ONE_LOGIT, TASK
+from descend.models._shape import Shape
+from descend.optim import RuleOptimizer, UpdateRule, optimizer
+from descend.optim._clip import decay_groups
+from descend.recipe import AUTO, Recipe
+from descend.schedules import Schedule
+from descend.train.batches import Batches
+from descend.train.stability import StabilityLimit, stability_limit
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+FLOPS_PER_THREAD: Final = 50e6  # a step smaller than this is slower on two threads than on one
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a recipe stands for, on its device."""
+
+    recipe: Recipe
+    dataset: Dataset
+    model: nn.Module
+    loss: Loss
+    optimizer: RuleOptimizer
+    lr: float
+    schedule: Schedule
+    batches: Batches
+    steps: int
+    device: torch.device
+    threads: int
+
+    @property
+    def evaluate_every(self) -> int:
+        """Steps between evaluations: an epoch, but at most a hundred evaluations a run, unless the recipe says."""
+        return self.recipe.evaluate_every or max(self.batches.per_epoch, -(-self.steps // 100))
+
+    def limit(self) -> StabilityLimit | None:
+        """The learning rate beyond which full-batch training diverges, where theory knows it."""
+        if self.recipe.model != "linear" or loss_name(self.recipe, self.dataset) != "mse":
+            return None
+        split = self.dataset.train
+        hyper = self.recipe.part("optimizer")
+        return stability_limit(self.recipe.optimizer, hyper, split.inputs.flatten(1), split.targets.shape[1])
+
+
+def build(recipe: Recipe) -> Parts:
+    """Build what a recipe describes, and set the number of torch's threads that suits its size.
+
+    Initial weights are drawn from torch's global generator: seed it first.
+
+    Raises RecipeError or DataError where the parts do not fit each other.
+    """
+    dataset = DATA[recipe.data](**recipe.part("data"))
+    _require_finite(dataset)
+    model = build_model(recipe, dataset)
+    rows = len(dataset.train.inputs)
+    size = rows if recipe.batch_size == "all" else min(recipe.batch_size, rows)
+    flops = _flops_a_step(model, dataset.train.inputs[: recipe.micro_batch or size])
+    device = _device(recipe.device, flops)
+    threads = recipe.threads or max(1, min(os.cpu_count() or 1, int(flops / FLOPS_PER_THREAD)))
+    torch.set_num_threads(threads)
+    dtype = getattr(torch, recipe.dtype)
+    model.to(device, dtype)
+    dataset = _moved(dataset, device, dtype)
+    split = dataset.train
+    batches = Batches(
+        split.inputs, split.targets, size, recipe.order, recipe.last_batch, recipe.seed, recipe.input_noise
+    )
+    steps = recipe.steps or (recipe.epochs or 0) * batches.per_epoch
+    return Parts(
+        recipe,
+        dataset,
+        model,
+        _loss(recipe, dataset),
+        _optimizer(recipe, model),
+        float(recipe.options["lr"]),  # type: ignore[arg-type]  # every rule has a learning rate
+        Schedule(SCHEDULES[recipe.schedule], steps, recipe.warmup, recipe.part("schedule")),
+        batches,
+        steps,
+        device,
+        threads,
+    )
+
+
+def build_model(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    """The untrained model of a recipe, initialised from torch's global generator."""
+    name = loss_name(recipe, dataset)
+    if dataset.task == "regression":
+        outputs = dataset.train.targets.shape[-1]
+    elif name in ONE_LOGIT:
+        if len(dataset.classes) != 2:
+            raise RecipeError(
+                f"loss is '{name}', which tells two classes apart, but {dataset.name} has {len(dataset.classes)}. "
+                "Use cross_entropy."
+            )
+        outputs = 1
+    else:
+        outputs = len(dataset.classes)
+    shape = Shape(tuple(dataset.train.inputs.shape[1:]), outputs, dataset.tokens, dataset.every_position)
+    model: nn.Module = MODELS[recipe.model](shape, **recipe.part("model"))
+    INITS[recipe.init](model, **recipe.part("init"))
+    return model
+
+
+def loss_name(recipe: Recipe, dataset: Dataset) -> str:
+    """The loss of a recipe, by the task unless given. Raises RecipeError where it does not fit the task."""
+    name = DEFAULT[dataset.task] if recipe.loss == AUTO else recipe.loss
+    if TASK[name] != dataset.task:
+        fitting = ", ".join(loss for loss, task in TASK.items() if task == dataset.task)
+        raise RecipeError(
+            f"loss is '{name}', which is for {TASK[name]}, but {dataset.name} is {dataset.task}. Use one of: {fitting}."
+        )
+    return name
+
+
+def _loss(recipe: Recipe, dataset: Dataset) -> Loss:
+    function = LOSSES[loss_name(recipe, dataset)]
+    options = recipe.part("loss")
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        value: Tensor = function(outputs, targets, dataset.class_weights, **options)
+        return value
+
+    return loss
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> RuleOptimizer:
+    hyper: dict[str, Any] = recipe.part("optimizer")
+    rule: UpdateRule = OPTIMIZERS[recipe.optimizer]
+    if recipe.decay_exempt == "none":
+        return optimizer(recipe.optimizer, model.parameters(), flat=rule.elementwise, **hyper)
+    if "weight_decay" not in hyper:
+        raise RecipeError(f"decay_exempt is set, but {recipe.optimizer} has no weight_decay to exempt anything from.")
+    groups = decay_groups(model, hyper["weight_decay"])
+    return optimizer(recipe.optimizer, groups, flat=rule.elementwise, **hyper)
+
+
+def _require_finite(dataset: Dataset) -> None:
+    """A NaN in the data is named here, before it reaches the first update."""
+    for name in ("train", "validation", "test"):
+        split: Split | None = getattr(dataset, name)
+        if split is None:
+            continue
+        for what, values, labels in (
+            ("inputs", split.inputs, dataset.features),
+            ("targets", split.targets, dataset.targets),
+        ):
+            bad = (~values.isfinite()).nonzero()
+            if len(bad):
+                row, *place = bad[0].tolist()
+                column = f", column '{labels[place[0]]}'" if labels and place else ""
+                raise DataError(
+                    f"The {name} {what} of {dataset.name} hold {values[tuple(bad[0])].item()} at row {row}{column} "
+                    f"({len(bad)} such values). Every value must be a finite number: repair or drop those rows."
+                )
+
+
+def _flops_a_step(model: nn.Module, inputs: Tensor) -> float:
+    """Roughly the floating-point operations of one forward and backward pass: those of its weights.
+
+    A weight of n numbers costs 2n for each place where it is applied, and the backward pass costs twice the forward.
+    """
+    total = 0.0
+
+    def count(module: nn.Module, _: object, output: object) -> None:
+        nonlocal total
+        first = output if isinstance(output, Tensor) else output[0]  # type: ignore[index]  # recurrent: (output, state)
+        channels = first.shape[1] if isinstance(module, nn.Conv2d) else first.shape[-1]
+        weights = sum(weight.numel() for weight in module.parameters(recurse=False) if weight.dim() > 1)
+        total += 6.0 * weights * first.numel() / channels
+
+    leaves = [module for module in model.modules() if any(True for _ in module.parameters(recurse=False))]
+    handles = [module.register_forward_hook(count) for module in leaves]
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(inputs)
+    finally:
+        model.train()
+        for handle in handles:
+            handle.remove()
+    return total
+
+
+def _device(wanted: str, flops: float) -> torch.device:
+    """The device asked for; with "auto" a GPU where there is one and the steps are large enough to keep it busy."""
+    if wanted == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() and flops > FLOPS_PER_THREAD else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RecipeError(f"device is '{wanted}', which cannot be used here ({reason}). Use 'auto' or 'cpu'.") from None
+    return device
+
+
+def _moved(dataset: Dataset, device: torch.device, dtype: torch.dtype) -> Dataset:
+    """The data set on a device, its floats in `dtype`."""
+
+    def move(values: Tensor) -> Tensor:
+        return values.to(device, dtype if values.is_floating_point() else values.dtype).contiguous()
+
+    splits = {
+        name: Split(move(split.inputs), move(split.targets))
+        for name in ("train", "validation", "test")
+        if (split := getattr(dataset, name)) is not None
+    }
+    weights = None if dataset.class_weights is None else move(dataset.class_weights)
+    return replace(dataset, **splits, class_weights=weights)  # type: ignore[arg-type]  # mypy cannot see the keys

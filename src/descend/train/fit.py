@@ -1,0 +1,378 @@
+"""The training loop: a Recipe goes in, a Run comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from descend.errors import CheckpointError, DescendError, RunError
+from descend.optim._clip import clip_by_norm, clip_by_value
+from descend.recipe import Recipe
+from descend.run import Recorder, Run, new_folder, run_folder
+from descend.train import checkpoint
+from descend.train.build import Parts, build
+from descend.train.evaluate import evaluate
+from descend.train.non_finite import gradients_of, healthy, locate
+from descend.train.observe import Observer
+from descend.train.progress import Bar, progress_bar
+from descend.train.stop import EarlyStopping
+
+CHECKPOINT_SECONDS: Final = 30.0  # between checkpoints, unless the recipe counts steps
+MOST_REWINDS: Final = 10  # a run that goes back more often will not get anywhere
+REWIND_LR: Final = 0.5  # the same steps at the same learning rate would end the same way
+RESUMABLE: Final = ("running", "killed", "interrupted", "failed")
+
+
+def fit(recipe: Recipe, *, runs: str | Path = "runs", name: str | None = None, progress: bool = False) -> Run:
+    """Train what a recipe describes and return its Run, in a new folder of `runs`.
+
+    Ctrl-C (or SIGTERM) ends it after the step under way, with everything saved; `resume` goes on from there.
+    Raises RecipeError or DataError before anything is written, RunError if a run called `name` exists.
+    """
+    folder = run_folder(runs, name) if name else None
+    if folder and folder.exists():
+        raise RunError(f"{folder} exists already. Resume it with `descend resume {folder}`, or choose another name.")
+    with _torch_to_ourselves(recipe.seed):
+        parts = build(recipe)
+        folder = folder or new_folder(runs, f"{recipe.data}-{recipe.model}-{recipe.optimizer}")
+        return _train(parts, folder, progress, resuming=False)
+
+
+def resume(folder: str | Path, *, progress: bool = False) -> Run:
+    """Go on with a run that was killed or interrupted, from its newest good checkpoint, as if it had never stopped.
+
+    Losses, weights and data order are bit for bit those of the uncut run. Raises RunError if the run has ended or is
+    being written, CheckpointError if it has checkpoints and all are damaged.
+    """
+    run = Run(folder)
+    if run.status not in RESUMABLE:
+        raise RunError(f"Run {run.folder} has ended ({run.status}): there is nothing to resume.")
+    with _torch_to_ourselves(run.recipe.seed):
+        return _train(build(run.recipe), run.folder, progress, resuming=True)
+
+
+def load(run: Run) -> Parts:
+    """The model of a run with its newest weights (after early stopping: the best), and the parts around it.
+
+    Raises CheckpointError where the run has no good checkpoint.
+    """
+    with _torch_to_ourselves(run.recipe.seed):
+        parts = build(run.recipe)
+    saved = checkpoint.load(run.folder / "checkpoints")
+    if saved is None:
+        raise CheckpointError(f"Run {run.folder} has no checkpoint yet.")
+    parts.model.load_state_dict(saved.state["model"])
+    return parts
+
+
+def _train(parts: Parts, folder: Path, progress: bool, *, resuming: bool) -> Run:
+    with (
+        Recorder(folder, parts.recipe) as recorder,
+        _asked_to_stop() as asked,
+        progress_bar(folder.name, parts.steps, shown=progress) as bar,
+    ):
+        _Trainer(parts, recorder, asked, bar).train(resuming)
+    return Run(folder)
+
+
+@dataclass
+class _Position:
+    """How far a run has come."""
+
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0  # of training: evaluations and checkpoints do not count
+    lr_scale: float = 1.0  # lowered by each rewind
+    rewinds: int = 0
+
+
+class _Trainer:
+    """One run under way: its parts, how far it has come, and what it writes."""
+
+    def __init__(self, parts: Parts, recorder: Recorder, asked: threading.Event, bar: Bar) -> None:
+        self.parts, self.recorder, self.asked, self.bar = parts, recorder, asked, bar
+        self.recipe, self.model, self.batches, self.optimizer = (
+            parts.recipe,
+            parts.model,
+            parts.batches,
+            parts.optimizer,
+        )
+        self.at = _Position()
+        self.ending: str | None = None
+        self.stopper = EarlyStopping(self.recipe.patience, self.recipe.min_delta)
+        self.observer = Observer(parts, report=lambda what: recorder.note("monitor", self.at.step, sentence=what))
+        self.checkpoints = recorder.folder / "checkpoints"
+        self.saved_at = time.perf_counter()
+        self.evaluated_at = 0
+        self.scalars: dict[float, Tensor] = {}
+
+    def train(self, resuming: bool) -> None:
+        """Train until something ends it, and write down what."""
+        try:
+            self._go_on() if resuming else self._begin()
+            while self.ending is None:
+                self._steps()
+            self._end(self.ending)
+        except BaseException as error:
+            with contextlib.suppress(OSError, DescendError):  # on a full disk even this cannot be written
+                self.recorder.note("ended", self.at.step, why="failed", error=f"{type(error).__name__}: {error}")
+            raise
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def _steps(self) -> None:
+        """Step after step, until the run ends or goes back."""
+        at, model, loss_of, optimizer, observer = self.at, self.model, self.parts.loss, self.optimizer, self.observer
+        clock = time.perf_counter()
+        for inputs, targets in self.batches.after(at.step):
+            if self._over():
+                return
+            at.step += 1
+            at.examples += len(inputs)
+            lr = self._set_learning_rate()
+            observing = observer.due(at.step)
+            forward = observer.forward if observing else model
+
+            optimizer.zero_grad()  # zero gradients
+            batch_loss = 0.0
+            for piece, answers, weight, share in self._pieces(inputs, targets):
+                outputs = forward(piece)  # forward
+                loss = loss_of(outputs, answers)  # loss
+                loss.backward(weight)  # backward: adds to the gradients
+                batch_loss += loss.item() * share
+
+            if not healthy(batch_loss, optimizer):
+                if self._found_non_finite(batch_loss, inputs):
+                    return
+                continue
+            values = {"loss/batch": batch_loss, "lr/0": lr}
+            if observing:
+                observer.before_update(at.step, batch_loss, targets, lr)
+            values |= self._clip()
+            optimizer.step()  # update
+            if observing:
+                values |= observer.after_update()
+
+            now = time.perf_counter()
+            at.seconds += now - clock
+            self.recorder.log(at.step, at.examples, at.seconds, values)
+            self.bar(at.step, batch_loss, now)
+            self._evaluate_and_save(now)
+            clock = time.perf_counter()
+
+    def _pieces(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]:
+        """A batch's micro-batches: inputs, targets, what their mean loss counts in the gradient, and in the loss."""
+        rows = len(inputs)
+        size = self.recipe.micro_batch or rows
+        for piece, answers in zip(inputs.split(size), targets.split(size), strict=True):
+            share = len(piece) / rows
+            yield piece, answers, self._scalar(share * self.batches.weight(rows)), share
+
+    def _scalar(self, value: float) -> Tensor:
+        """A 0-d tensor to begin a backward pass with; a run needs only a few values, each made once."""
+        if value not in self.scalars:
+            self.scalars[value] = self.batches.targets.new_tensor(value, dtype=getattr(torch, self.recipe.dtype))
+        return self.scalars[value]
+
+    def _set_learning_rate(self) -> float:
+        """Set the rate of the step about to be made in every parameter group, and return it."""
+        lr = self.parts.lr * self.parts.schedule(self.at.step - 1) * self.at.lr_scale
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _clip(self) -> dict[str, float]:
+        """Clip the gradients as the recipe says; what the norm was before, for the record."""
+        values: dict[str, float] = {}
+        if self.recipe.clip_norm is not None:
+            values["clip/norm_before"] = float(clip_by_norm(gradients_of(self.optimizer), self.recipe.clip_norm))
+        if self.recipe.clip_value is not None:
+            clip_by_value(gradients_of(self.optimizer), self.recipe.clip_value)
+        return values
+
+    def _over(self) -> bool:
+        """Whether the run ends before the next step; sets `ending`."""
+        if self.ending is None and self.at.step >= self.parts.steps:
+            self.ending = "finished"
+        if self.ending is None and self.asked.is_set():
+            self.ending = "interrupted"
+        return self.ending is not None
+
+    # --- around the loop ----------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start a new run: note what is trained, and how good it is before the first update."""
+        parts = self.parts
+        self.recorder.note(
+            "started",
+            0,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            rows=len(self.batches.inputs),
+            steps=parts.steps,
+            device=str(parts.device),
+            threads=parts.threads,
+            versions={"descend": version("descend"), "torch": torch.__version__},
+        )
+        if parts.dataset.truth:
+            self.recorder.note("truth", 0, values=dict(parts.dataset.truth))
+        if limit := parts.limit():
+            self.recorder.note("limit", 0, sentence=limit.sentence, beyond=limit.beyond, **asdict(limit))
+        self._evaluate()
+        if self.recipe.non_finite == "rewind":
+            self._save()
+
+    def _go_on(self) -> None:
+        """Continue from the newest good checkpoint, or from the beginning where none was written yet."""
+        checkpoint.clean(self.checkpoints)
+        saved = checkpoint.load(self.checkpoints)
+        if saved is None:
+            self.recorder.restart(after=-1)
+            self.recorder.note("resumed", 0, damaged=[])
+            self._begin()
+        else:
+            self._restore(saved.state)
+            self.recorder.restart(after=self.at.step)
+            self.recorder.note("resumed", self.at.step, damaged=list(saved.damaged))
+
+    def _evaluate_and_save(self, now: float) -> None:
+        """What is due after a step: an evaluation, then a checkpoint."""
+        if self.at.step % self.parts.evaluate_every == 0:
+            self._evaluate()
+        every = self.recipe.rewind_steps if self.recipe.non_finite == "rewind" else self.recipe.checkpoint_every
+        if self.at.step % every == 0 if every else now - self.saved_at > CHECKPOINT_SECONDS:
+            self._save()
+
+    def _evaluate(self) -> None:
+        """Record how good the model is now, and end the run if it is good enough or has stopped getting better."""
+        values = evaluate(self.parts)
+        self.evaluated_at = self.at.step
+        self.recorder.log(self.at.step, self.at.examples, self.at.seconds, values)
+        loss = values.get("loss/validation", values["loss/train"])
+        self.stopper.see(loss, self.at.step, self.model)
+        if self.recipe.target_loss is not None and loss <= self.recipe.target_loss:
+            self.ending = "target reached"
+        elif self.stopper.exhausted:
+            self.ending = "early stopped"
+
+    def _end(self, why: str) -> None:
+        """Keep the final weights (after early stopping the best ones), and note how it ended."""
+        if why == "finished" and self.evaluated_at != self.at.step:
+            self._evaluate()
+            why = self.ending or why
+        if why not in ("interrupted", "non-finite"):
+            self.stopper.restore(self.model)
+        if not healthy(0.0, self.optimizer):
+            why = "non-finite"
+        elif why != "non-finite" or not self.at.step:
+            self._save()
+        best = {"best_loss": self.stopper.best_loss, "best_step": self.stopper.best_step}
+        self.recorder.note("ended", self.at.step, why=why, seconds=self.at.seconds, **best)
+
+    def _found_non_finite(self, loss: float, inputs: Tensor) -> bool:
+        """Name the place, then end, skip the batch or go back, as the recipe says. True if this loop is over."""
+        problem = locate(loss, self.model, inputs)
+        values = {"loss/batch": loss}
+        self.recorder.log(self.at.step, self.at.examples, self.at.seconds, values)
+        self.recorder.note("non_finite", self.at.step, action=self.recipe.non_finite, **asdict(problem))
+        if self.recipe.non_finite == "skip" and problem.what != "weight":
+            return False
+        if self.recipe.non_finite == "rewind" and self.at.rewinds < MOST_REWINDS:
+            self._rewind()
+        else:
+            self.ending = "non-finite"
+        return True
+
+    def _rewind(self) -> None:
+        """Go back at least `rewind_steps` steps, to a checkpoint, and take the way from there with smaller steps."""
+        here = self.at
+        saved = checkpoint.load(self.checkpoints, at_most=here.step - self.recipe.rewind_steps)
+        assert saved is not None, "a run that may rewind saves before its first step"
+        self._restore(saved.state)
+        self.at.lr_scale, self.at.rewinds = here.lr_scale * REWIND_LR, here.rewinds + 1
+        self.recorder.restart(after=self.at.step)
+        self.recorder.note("rewound", self.at.step, from_step=here.step, lr_scale=self.at.lr_scale)
+        self._save()
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        """Write a checkpoint, unless the weights are no longer finite: a good one is never replaced by a bad one."""
+        if healthy(0.0, self.optimizer):
+            checkpoint.save(self.checkpoints, self.at.step, self._state())
+        self.saved_at = time.perf_counter()
+
+    def _state(self) -> checkpoint.State:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": _random_state(self.parts.device),
+            "position": asdict(self.at),
+            "stopper": asdict(self.stopper),
+        }
+
+    def _restore(self, state: checkpoint.State) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        _set_random_state(state["random"], self.parts.device)
+        self.at = _Position(**state["position"])
+        self.stopper = EarlyStopping(**state["stopper"])
+
+
+# --- the process around a run -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _torch_to_ourselves(seed: int) -> Iterator[None]:
+    """Torch's random numbers from `seed`, and its threads ours to set; both are the caller's again afterwards."""
+    threads = torch.get_num_threads()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets. A second Ctrl-C interrupts at once. Only the main thread gets signals."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of the generators that dropout draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def _set_random_state(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -1,0 +1,88 @@
+"""NaN and infinity: found before they reach the weights, and named with their place."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from descend.optim import RuleOptimizer
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The first thing that is not a finite number: `what` ("loss", "weight", ...), `where`, and the `value`."""
+
+    what: str
+    where: str
+    value: float
+
+    @property
+    def sentence(self) -> str:
+        return f"The {self.what} of {self.where} is {self.value}."
+
+
+def gradients_of(optimizer: RuleOptimizer) -> list[Tensor]:
+    """Every gradient that an update will use: the flat buffers, or one by one."""
+    if optimizer.flats:
+        return [gradients for _, gradients in optimizer.flats]
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def healthy(loss: float, optimizer: RuleOptimizer) -> bool:
+    """Whether the loss, every gradient and every weight are finite.
+
+    Costs one sum over each; only where that is not finite (a sum of finite numbers may overflow) are they looked at
+    one by one.
+    """
+    weights = [weights for weights, _ in optimizer.flats] or _parameters_of(optimizer)
+    return math.isfinite(loss) and all(
+        math.isfinite(tensor.sum().item()) or bool(tensor.isfinite().all())
+        for tensor in (*gradients_of(optimizer), *weights)
+    )
+
+
+def locate(loss: float, model: nn.Module, inputs: Tensor) -> Problem:
+    """Where the first non-finite number of an unhealthy step is: weight, input, module output, loss, or gradient."""
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            return Problem("weight", name, _first(parameter))
+    if not inputs.isfinite().all():
+        return Problem("input", f"row {int((~inputs.isfinite()).nonzero()[0, 0])} of the batch", _first(inputs))
+    if not math.isfinite(loss):
+        return _in_forward(model, inputs) or Problem("loss", "the batch", loss)
+    # the backward pass runs from the last parameter to the first, so the last one is nearest to the cause
+    gradients = [(name, parameter.grad) for name, parameter in model.named_parameters()]
+    name, gradient = [(n, g) for n, g in gradients if g is not None and not g.isfinite().all()][-1]
+    return Problem("gradient", name, _first(gradient))
+
+
+def _parameters_of(optimizer: RuleOptimizer) -> list[Tensor]:
+    return [parameter.detach() for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _in_forward(model: nn.Module, inputs: Tensor) -> Problem | None:
+    """The first module, in forward order, whose output is not finite; looked for on a copy."""
+    found: list[Problem] = []
+    twin = copy.deepcopy(model)
+
+    def look(name: str) -> object:
+        def hook(module: nn.Module, _: object, output: object) -> None:
+            if isinstance(output, Tensor) and not found and not output.isfinite().all():
+                found.append(Problem("output", f"{name} ({type(module).__name__})", _first(output)))
+
+        return hook
+
+    for name, module in twin.named_modules():
+        module.register_forward_hook(look(name or "the model"))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        twin(inputs)
+    return found[0] if found else None
+
+
+def _first(tensor: Tensor) -> float:
+    return float(tensor.detach()[~tensor.isfinite()][0])

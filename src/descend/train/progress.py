@@ -1,0 +1,45 @@
+"""The progress bar: on a terminal, and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+REDRAW_SECONDS: Final = 0.1
+
+
+class Bar(Protocol):
+    """What the trainer tells a bar at every step; `now` is a clock in seconds."""
+
+    def __call__(self, step: int, loss: float, now: float) -> None: ...
+
+
+@contextmanager
+def progress_bar(title: str, steps: int, *, shown: bool) -> Iterator[Bar]:
+    """A bar on standard error if `shown` and standard error is a terminal, else one that does nothing."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda step, loss, now: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("loss {task.fields[loss]:.4g}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as progress:
+        task = progress.add_task(title, total=steps, loss=float("nan"))
+        drawn = 0.0
+
+        def draw(step: int, loss: float, now: float) -> None:
+            nonlocal drawn
+            if now - drawn >= REDRAW_SECONDS:
+                drawn = now
+                progress.update(task, completed=step, loss=loss, refresh=True)
+
+        yield draw
