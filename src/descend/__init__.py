@@ -12,7 +12,6 @@ Nothing is imported until it is used: `import descend` loads neither torch nor m
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -63,7 +62,9 @@ _HOMES: Final = {
 def __getattr__(name: str) -> Any:
     """Import a public name from its home, when it is first asked for."""
     if name == "__version__":
-        return importlib.metadata.version("descend")
+        from importlib.metadata import version  # 30 ms
+
+        return version("descend")
     if name == "optim":
         return importlib.import_module("descend.optim")
     for home, names in _HOMES.items():

@@ -62,7 +62,7 @@ class Option:
         Raises RecipeError with the name, the value and what is allowed.
         """
         plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
-        if isinstance(plain, str) and plain == "none" and _optional(self.kind):
+        if isinstance(plain, str) and plain == "none" and _may_be_unset(self.kind):
             return None
         try:
             checked: Value = msgspec.convert(plain, self.kind, strict=not isinstance(plain, str))
@@ -80,9 +80,9 @@ class Option:
         return RecipeError(f"{self.name} is {value!r}, but must be {allowed(self.kind)}.{hint}")
 
 
-def _optional(kind: Any) -> bool:
-    """Whether a kind admits None and no free text, of which "none" would be one."""
-    return type(None) in get_args(kind) and str not in get_args(kind)
+def _may_be_unset(kind: Any) -> bool:
+    """Whether the text "none" means None: not where it is a choice of its own, or free text."""
+    return type(None) in get_args(kind) and str not in get_args(kind) and "none" not in _choices(kind)
 
 
 def _choices(kind: Any) -> list[str]:
@@ -126,7 +126,7 @@ class Catalog:
         self._file = path.with_suffix(".py")
 
     def __repr__(self) -> str:
-        return f"<Catalog: every {self.what} is one of {', '.join(self.names())}>"
+        return f"<Catalog {self._location}: {', '.join(self.names())}>"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

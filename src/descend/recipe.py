@@ -262,7 +262,7 @@ def options_of(settings: Mapping[str, Value]) -> dict[str, Option]:
     return {name: option for part in PARTS for name, option in _options(part, str(settings[part])).items()}
 
 
-def _options(part: str, entry: str) -> dict[str, Option]:
+def _options(part: str, entry: str) -> Mapping[str, Option]:
     return PARTS[part].options(entry) if entry != AUTO else {}
 
 
