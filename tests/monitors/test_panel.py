@@ -10,7 +10,7 @@ from descend.monitors._panel import Panel, read
 
 def step_at(number: int) -> Step:
     nothing = torch.zeros(1, 1)
-    return Step(number, torch.tensor(0.5), nothing, nothing, nothing, "regression", 0.1, {}, {})
+    return Step(number, torch.tensor(0.5), nothing, nothing, nothing, "regression", 0.1, {"weight": torch.ones(3)}, {})
 
 
 def loss_seen(step: Step) -> dict[str, Tensor]:
@@ -36,8 +36,11 @@ def test_a_panel_measures_the_first_update_and_every_few_after_it() -> None:
 
 def test_monitors_of_updates_are_measured_after_the_update_and_the_others_before_it() -> None:
     panel = Panel({"cheap": CHEAP, "late": LATE})
-    assert list(panel.measure(step_at(1), "before")) == ["loss_seen/batch"]
-    assert list(panel.measure(step_at(1), "after")) == ["late/all"]
+    step = step_at(1)
+    assert list(panel.measure(step, "before")) == ["loss_seen/batch"]
+    step.parameters["weight"].sub_(0.25)
+    assert list(panel.measure(step, "after")) == ["late/all"]
+    assert torch.equal(step.updates["weight"], torch.full((3,), -0.25))
 
 
 def test_a_monitor_that_fails_is_reported_once_and_switched_off_while_the_others_go_on() -> None:

@@ -39,7 +39,7 @@ class Step:
     lr: float
     parameters: Mapping[str, Tensor]  # by name, like the two below
     gradients: Mapping[str, Tensor]
-    updates: Mapping[str, Tensor] = field(default_factory=dict)  # new parameters minus old
+    updates: Mapping[str, Tensor] = field(default_factory=dict)  # new parameters minus old; the rows _sample.py picks
     activations: Mapping[str, Activation] = field(default_factory=dict)  # by module name, in forward order
     loss_of: Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor] | None = None
     """loss_of(parameters, inputs, targets): the mean loss, differentiable in the parameters; draws no random

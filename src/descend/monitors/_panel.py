@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from descend.monitors._monitor import Monitor, Need, Step
+from descend.monitors._sample import some_rows
 
 
 class Panel:
@@ -26,6 +27,7 @@ class Panel:
         self._monitors = dict(monitors)
         self._every = every
         self._report = report
+        self._before: list[Tensor] = []  # rows of the parameters before the update
 
     def due(self, number: int) -> dict[str, Monitor]:
         """The monitors to measure with at update `number`, counted from 1."""
@@ -33,12 +35,22 @@ class Panel:
         return {} if rest else {name: it for name, it in self._monitors.items() if turn % it.every == 0}
 
     def needs(self, number: int) -> frozenset[Need]:
-        """What they ask of the trainer beyond a plain Step."""
+        """What they look at beyond a plain Step."""
         return frozenset[Need]().union(*(monitor.needs for monitor in self.due(number).values()))
 
     @torch.no_grad()
     def measure(self, step: Step, when: Literal["before", "after"]) -> dict[str, Tensor]:
-        """What is due at `step`: before the update, or (the monitors that need `updates`) after it."""
+        """What is due at `step`: before the update, and then (the monitors that need `updates`) after it.
+
+        `step.parameters` must be the parameters themselves, so that the update shows in them: the panel fills in
+        `step.updates`. The trainer fills in `step.activations` where they are among the `needs`.
+        """
+        if "updates" in self.needs(step.number):
+            rows = [some_rows(parameter) for parameter in step.parameters.values()]
+            if when == "before":
+                self._before = [each.clone() for each in rows]
+            else:
+                step.updates = dict(zip(step.parameters, torch._foreach_sub(rows, self._before), strict=True))
         values: dict[str, Tensor] = {}
         for name, monitor in self.due(step.number).items():
             if ("updates" in monitor.needs) == (when == "after"):
@@ -57,4 +69,4 @@ def read(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Scalar tensors as floats, with one transfer from the device."""
     if not values:
         return {}
-    return dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
+    return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))

@@ -12,11 +12,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from descend.monitors._monitor import Monitor, Step
-from descend.monitors._norms import norms, series
+from descend.monitors._norms import norm_series
 
 
 def measure(step: Step) -> dict[str, Tensor]:
-    return series("grad_norm", step.gradients, norms(step.gradients))
+    return norm_series("grad_norm", step.gradients)
 
 
 grad_norm = Monitor(measure, unit="loss per unit of parameter")

@@ -11,11 +11,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from descend.monitors._monitor import Monitor, Step
-from descend.monitors._norms import norms, series
+from descend.monitors._norms import norm_series
 
 
 def measure(step: Step) -> dict[str, Tensor]:
-    return series("weight_norm", step.parameters, norms(step.parameters))
+    return norm_series("weight_norm", step.parameters)
 
 
 weight_norm = Monitor(measure, unit="unit of parameter")
