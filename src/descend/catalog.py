@@ -136,9 +136,7 @@ class Catalog:
 
     def names(self) -> tuple[str, ...]:
         """What users may type, sorted."""
-        if self._folder:
-            return tuple(sorted(file.stem for file in self._folder.glob("[!_]*.py")))
-        return tuple(sorted(_functions(self._file)))
+        return _entries(self._folder or self._file)
 
     def __getitem__(self, name: str) -> Any:
         """The entry itself, imported now. Raises RecipeError for an unknown name."""
@@ -168,6 +166,12 @@ class Catalog:
 
     def _source(self, name: str) -> Path:
         return self._folder / f"{name}.py" if self._folder else self._file
+
+
+@cache
+def _entries(place: Path) -> tuple[str, ...]:
+    names = (file.stem for file in place.glob("[!_]*.py")) if place.is_dir() else _functions(place)
+    return tuple(sorted(names))
 
 
 @cache

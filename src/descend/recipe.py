@@ -93,8 +93,8 @@ class Recipe:
 
     options: Mapping[str, Value] = dataclasses.field(default_factory=dict)
 
-    def __init__(self, /, **fields: Value) -> None:
-        settings = {name: option.check(fields.pop(name, option.default)) for name, option in CORE.items()}
+    def __init__(self, /, **fields: object) -> None:
+        settings = _checked(CORE, fields)
         for part, catalog in PARTS.items():
             if (part, settings[part]) != ("loss", AUTO):
                 catalog.require(str(settings[part]))
@@ -107,13 +107,12 @@ class Recipe:
         settings["monitors"] = _monitors(str(settings["monitors"]))
         taken = options_of(settings)
         for name in fields:
-            if name not in taken:
+            if name not in CORE and name not in taken:
                 raise RecipeError(_unknown(name, settings, taken))
         for name, option in taken.items():
             if option.default is REQUIRED and name not in fields:
                 raise RecipeError(f"{_owner(name, settings)} needs {name}, which is not given.")
-        options = {name: option.check(fields.get(name, option.default)) for name, option in taken.items()}
-        for name, value in (settings | {"options": MappingProxyType(options)}).items():
+        for name, value in (settings | {"options": MappingProxyType(_checked(taken, fields))}).items():
             object.__setattr__(self, name, value)
 
     def __getitem__(self, name: str) -> Value:
@@ -142,13 +141,13 @@ class Recipe:
     def __reduce__(self) -> tuple[Callable[[str], Recipe], tuple[str]]:
         return Recipe.from_json, (self.to_json(),)  # a read-only mapping cannot be pickled
 
-    def but(self, /, **changes: Value) -> Recipe:
+    def but(self, /, **changes: object) -> Recipe:
         """This recipe with some fields changed: the only way to vary one.
 
         A changed part (optimizer, model, ...) takes its own defaults; of the old part's options those live on
         that had been set to something else than the default and that the new part has too.
         """
-        kept: dict[str, Value] = self._settings()
+        kept: dict[str, object] = {**self._settings()}
         if {"epochs", "steps"} & changes.keys():
             kept |= {"epochs": None, "steps": None}
         for part in PARTS:
@@ -257,6 +256,11 @@ class Recipe:
             raise RecipeError(f"{file}: {error}") from None
 
 
+def _checked(options: Mapping[str, Option], fields: Mapping[str, object]) -> dict[str, Value]:
+    """The value of every option: the one given, checked, or the default."""
+    return {name: option.check(fields[name]) if name in fields else option.default for name, option in options.items()}
+
+
 def options_of(settings: Mapping[str, Value]) -> dict[str, Option]:
     """The options that the parts named in `settings` bring, by name."""
     return {name: option for part in PARTS for name, option in _options(part, str(settings[part])).items()}
@@ -315,7 +319,7 @@ CORE: Final[Mapping[str, Option]] = MappingProxyType(
     {
         field.name: Option(field.name, get_type_hints(Recipe, include_extras=True)[field.name], field.default)
         for field in dataclasses.fields(Recipe)
-        if field.name != "options"
+        if field.default is not dataclasses.MISSING
     }
 )
 """The fields that every recipe has."""
