@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -64,7 +63,7 @@ def save(folder: Path, step: int, state: State) -> None:
         _tensors(folder, old).unlink(missing_ok=True)
 
 
-def load(folder: Path, at_most: float = math.inf) -> Checkpoint | None:
+def load(folder: Path, at_most: int | None = None) -> Checkpoint | None:
     """The newest good checkpoint of a step up to `at_most`, or else the oldest; None where there never was one.
 
     Raises CheckpointError, naming each, if there are some and all are damaged.
@@ -78,7 +77,7 @@ def load(folder: Path, at_most: float = math.inf) -> Checkpoint | None:
             damaged.append(str(error))
             continue
         oldest = Checkpoint(step, state, tuple(damaged))
-        if step <= at_most:
+        if at_most is None or step <= at_most:
             return oldest
     if damaged and oldest is None:
         raise CheckpointError("No good checkpoint is left. " + " ".join(damaged))

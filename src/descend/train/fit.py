@@ -34,10 +34,17 @@ REWIND_LR: Final = 0.5  # the same steps at the same learning rate would end the
 RESUMABLE: Final = ("running", "killed", "interrupted", "failed")
 
 
-def fit(recipe: Recipe, *, runs: str | Path = "runs", name: str | None = None, progress: bool = False) -> Run:
+def fit(
+    recipe: Recipe,
+    *,
+    runs: str | Path = "runs",
+    name: str | None = None,
+    label: str | None = None,
+    progress: bool = False,
+) -> Run:
     """Train what a recipe describes and return its Run, in a new folder of `runs`.
 
-    Ctrl-C (or SIGTERM) ends it after the step under way, with everything saved; `resume` goes on from there.
+    `label` is what figures and comparisons call it. Ctrl-C (or SIGTERM) ends it after the step under way, with everything saved; `resume` goes on from there.
     Raises RecipeError or DataError before anything is written, RunError if a run called `name` exists.
     """
     folder = run_folder(runs, name) if name else None
@@ -46,7 +53,7 @@ def fit(recipe: Recipe, *, runs: str | Path = "runs", name: str | None = None, p
     with _torch_to_ourselves(recipe.seed):
         parts = build(recipe)
         folder = folder or new_folder(runs, f"{recipe.data}-{recipe.model}-{recipe.optimizer}")
-        return _train(parts, folder, progress, resuming=False)
+        return _train(parts, folder, progress, label=label)
 
 
 def resume(folder: str | Path, *, progress: bool = False) -> Run:
@@ -76,12 +83,14 @@ def load(run: Run) -> Parts:
     return parts
 
 
-def _train(parts: Parts, folder: Path, progress: bool, *, resuming: bool) -> Run:
+def _train(parts: Parts, folder: Path, progress: bool, *, resuming: bool = False, label: str | None = None) -> Run:
     with (
         Recorder(folder, parts.recipe) as recorder,
         _asked_to_stop() as asked,
         progress_bar(folder.name, parts.steps, shown=progress) as bar,
     ):
+        if label:
+            recorder.note("label", 0, text=label)
         _Trainer(parts, recorder, asked, bar).train(resuming)
     return Run(folder)
 

@@ -1,0 +1,302 @@
+"""Compare: which of several ways to train is ahead, on which axis, and whether the difference is more than chance."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from descend.errors import RunError
+from descend.plots._runs import number, series, truth, variants
+from descend.recipe import Recipe
+from descend.report import Table, write
+from descend.run import Floats, Run, Series, new_folder, run_folder
+
+AXES: Final[Mapping[str, str]] = {"step": "updates", "examples": "examples", "seconds": "seconds"}
+"""The three x-axes, by their clock, as people call them."""
+
+CONFIDENCE: Final = 0.95
+
+BATCH_SIZES: Final[Mapping[str, Recipe]] = {
+    # Each learning rate is close to the fastest that its variant takes. The target proves the weights: none is
+    # further off than sqrt(2 loss / lambda_min) = sqrt(2 * 5e-8 / 0.1134) = 0.00094.
+    label: Recipe(batch_size=size, lr=lr, epochs=epochs, evaluate_every=every, target_loss=5e-8, monitor_every=100)
+    for label, size, lr, epochs, every in (
+        ("batch GD", "all", 0.0078, 40_000, 100),
+        ("mini-batch GD", 16, 0.0075, 4_000, 98),
+        ("SGD", 1, 0.006, 400, 100),
+    )
+}
+"""The three ways to descend of every textbook, on the employee-bonus data: what `descend compare` trains."""
+
+
+def compare(
+    recipes: Mapping[str, Recipe] = BATCH_SIZES,
+    *,
+    seeds: int = 5,
+    runs: str | Path = "runs",
+    name: str | None = None,
+    progress: bool = False,
+) -> Comparison:
+    """Train every recipe with seeds 0, 1, ... and compare them; the runs go to a folder of their own in `runs`.
+
+    Variants take turns within each seed, so that a machine that slows down slows all of them alike. Raises RunError
+    if a folder called `name` exists.
+    """
+    from descend.train.fit import fit
+
+    folder = run_folder(runs, name) if name else new_folder(runs, "compare")
+    if name and folder.exists():
+        raise RunError(f"{folder} exists already. Choose another name.")
+    trained: dict[str, list[Run]] = {label: [] for label in recipes}
+    for seed, (label, recipe) in itertools.product(range(seeds), recipes.items()):
+        title = f"{re.sub('[^A-Za-z0-9.]+', '-', label).strip('-')}-seed{seed}"
+        trained[label].append(fit(recipe.but(seed=seed), runs=folder, name=title, label=label, progress=progress))
+    return Comparison({label: tuple(group) for label, group in trained.items()})
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as much as the leader a variant needs: the geometric mean over seeds, and its interval.
+
+    The interval is Student's, of the logarithms of the ratios seed by seed (a paired test), at a confidence shared
+    out over the comparisons of an axis (Bonferroni). One seed has no interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def different(self) -> bool:
+        return self.low > 1 or self.high < 1
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who is ahead on one axis: `costs` to the target by variant and seed (infinite where it was not reached)."""
+
+    axis: str
+    costs: Mapping[str, Floats]
+    leader: str | None
+    ratios: Mapping[str, Ratio]  # of the variants that reached the target with every seed, against the leader
+
+    @property
+    def tied(self) -> list[str]:
+        """The variants that cannot be told from the leader."""
+        return [label for label, ratio in self.ratios.items() if not ratio.different]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs of several variants, by label, with the same seeds. Reads the runs and nothing else."""
+
+    variants: Mapping[str, Sequence[Run]]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> Comparison:
+        """Compare existing runs: those whose recipes differ in the seed alone are one variant."""
+        if len(runs) < 2:
+            raise RunError("A comparison needs at least two runs.")
+        return cls(variants(runs))
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for group in self.variants.values() for run in group]
+
+    @cached_property
+    def measure(self) -> str:
+        """The loss that is compared: validation where every run has it, else training, always over the whole split."""
+        return "loss/validation" if all("loss/validation" in run.names() for run in self.runs) else "loss/train"
+
+    @cached_property
+    def lowest(self) -> dict[str, Floats]:
+        """The lowest loss of every run, by variant."""
+        return {
+            label: np.array([_lowest(series(run, self.measure)) for run in group])
+            for label, group in self.variants.items()
+        }
+
+    @cached_property
+    def target(self) -> float:
+        """The loss whose cost is compared: the recipes' own target if they share one, else what every variant that
+        did not diverge reaches with at least half of its seeds."""
+        asked = {run.recipe.target_loss for run in self.runs}
+        if len(asked) == 1 and (only := asked.pop()) is not None:
+            return only
+        medians = [float(np.median(values)) for values in self.lowest.values()]
+        return max((median for median in medians if math.isfinite(median)), default=math.inf)
+
+    def standing(self, axis: str) -> Standing:
+        """Who is ahead on an axis: "step", "examples" or "seconds"."""
+        costs = {
+            label: np.array([_cost(series(run, self.measure, axis), self.target) for run in group])
+            for label, group in self.variants.items()
+        }
+        reached = {label: values for label, values in costs.items() if np.isfinite(values).all()}
+        if not reached:
+            return Standing(axis, costs, None, {})
+        leader = min(reached, key=lambda label: float(np.median(reached[label])))
+        others = [label for label in reached if label != leader]
+        return Standing(
+            axis,
+            costs,
+            leader,
+            {label: _ratio(reached[label], reached[leader], comparisons=len(others)) for label in others},
+        )
+
+    @cached_property
+    def standings(self) -> list[Standing]:
+        return [self.standing(axis) for axis in AXES]
+
+    # --- in words -----------------------------------------------------------------------------------------------------
+
+    @property
+    def sentences(self) -> list[str]:
+        """The verdict: who is ahead on each axis and why, and what theory says of the learning rates."""
+        return [*(self._verdict(standing) for standing in self.standings), *self._limits()]
+
+    def _verdict(self, standing: Standing) -> str:
+        axis, leader = AXES[standing.axis], standing.leader
+        if leader is None:
+            return f"By {axis}: no variant reached a loss of {number(self.target)} with every seed."
+        typical = f"{number(float(np.median(standing.costs[leader])))} {axis} to a loss of {number(self.target)}"
+        if len(self.variants[leader]) < 2:
+            return f"By {axis}: {leader} needs the fewest, {typical}, but one seed cannot tell that from chance."
+        clear = [f"{label} {_times(ratio)} as many" for label, ratio in standing.ratios.items() if ratio.different]
+        tied = [f"{label} ({_times(standing.ratios[label])})" for label in standing.tied]
+        verdict = f"By {axis}: {leader} is ahead" if not tied else f"By {axis}: no difference between {leader} and "
+        verdict += " and ".join(tied)
+        return f"{verdict}. {leader} needs {typical}{''.join(f'; {what}' for what in clear)}. {self._why(standing)}".strip()
+
+    def _why(self, standing: Standing) -> str:
+        """What the costs are made of: updates times rows an update, or times seconds an update."""
+        reached = [label for label in (standing.leader, *standing.ratios) if label]
+        if standing.axis == "step":
+            return self._rates(reached)
+        if standing.axis == "examples":
+            rows = {label: float(np.median([_rows(run) for run in self.variants[label]])) for label in reached}
+            if len(set(rows.values())) < 2:
+                return ""
+            return f"Why: rows an update sees: {', '.join(f'{label} {number(value)}' for label, value in rows.items())}."
+        pace = {label: float(np.median([_microseconds(run) for run in self.variants[label]])) for label in reached}
+        return f"Why: an update takes {', '.join(f'{number(value)} µs ({label})' for label, value in pace.items())}."
+
+    def _rates(self, reached: Sequence[str]) -> str:
+        """For plain gradient descent on a quadratic: updates go with 1 / lr, whatever the batch."""
+        limits = {label: self.variants[label][0].notes("limit") for label in reached}
+        if not all(notes for notes in limits.values()):
+            return ""
+        if any(self.variants[label][0].recipe.optimizer != "sgd" for label in reached):
+            return ""
+        lowest = limits[reached[0]][0].details["lambda_min"]
+        predicted = {
+            label: math.log(10) / -math.log1p(-notes[0].details["lr"] * lowest) for label, notes in limits.items()
+        }
+        return (
+            f"Why: on average an update takes the share lr * lambda_min of the error in the slowest direction "
+            f"(lambda_min = {number(lowest)}), whatever the batch: a tenth of the error is left after "
+            f"{', '.join(f'{number(value)} updates ({label})' for label, value in predicted.items())}."
+        )
+
+    def _limits(self) -> list[str]:
+        notes = {label: group[0].notes("limit") for label, group in self.variants.items()}
+        return [f"{label}: {note.details['sentence']}" for label, found in notes.items() for note in found]
+
+    @property
+    def tables(self) -> list[Table]:
+        """What the verdict rests on: costs and results by variant, and learned weights beside the true ones."""
+        every = {standing.axis: standing.costs for standing in self.standings}
+        costs = Table(
+            f"Cost of reaching a loss of {number(self.target)}: median over seeds (least to greatest)",
+            ("variant", *AXES.values(), "lowest loss", "reached", "ended"),
+            [
+                (
+                    label,
+                    *(_spread(every[axis][label]) for axis in AXES),
+                    number(float(np.median(self.lowest[label]))),
+                    f"{int(np.isfinite(every['step'][label]).sum())} of {len(group)}",
+                    ", ".join(dict.fromkeys(run.status for run in group)),
+                )
+                for label, group in self.variants.items()
+            ],
+        )
+        return [costs, *self._learned()]
+
+    def _learned(self) -> list[Table]:
+        true = truth(self.runs)
+        if not true or not all(f"learned/{feature}" in run.names() for run in self.runs for feature in true):
+            return []
+        rows: list[tuple[object, ...]] = []
+        for feature, value in true.items():
+            learned = [[run.last(f"learned/{feature}") for run in group] for group in self.variants.values()]
+            rows.append((feature, f"{value:g}", *(f"{float(np.median(each)):.4f}" for each in learned)))
+        errors = (
+            max(abs(run.last(f"learned/{feature}") - value) for run in group for feature, value in true.items())
+            for group in self.variants.values()
+        )
+        rows.append(("largest error of any seed", "", *(number(error) for error in errors)))
+        return [Table("Learned weights (median over seeds) beside the true ones", ("weight", "true", *self.variants), rows)]
+
+    def report(self, file: str | Path) -> Path:
+        """Write the comparison as one self-contained HTML file."""
+        return write(self.runs, file, title=" or ".join(self.variants) + "?", verdict=self.sentences, tables=self.tables)
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
+
+def _lowest(losses: Series) -> float:
+    finite = losses.y[np.isfinite(losses.y)]
+    return float(finite.min()) if len(finite) else math.inf
+
+
+def _cost(losses: Series, target: float) -> float:
+    """The clock at the first evaluation whose loss is at most the target; infinite if there is none."""
+    reached = np.flatnonzero(losses.y <= target)
+    return float(losses.x[reached[0]]) if len(reached) else math.inf
+
+
+def _ratio(costs: Floats, leader: Floats, comparisons: int) -> Ratio:
+    """The paired ratio of two variants' costs, seed by seed. A cost of nothing counts as the least there can be."""
+    from scipy.stats import t as student
+
+    tiny = np.finfo(np.float64).tiny
+    logs = np.log(np.maximum(costs, tiny)) - np.log(np.maximum(leader, tiny))
+    mean, count = float(logs.mean()), len(logs)
+    if count < 2:
+        return Ratio(math.exp(mean), 0.0, math.inf)
+    tail = (1 - CONFIDENCE) / 2 / comparisons
+    half = float(student.ppf(1 - tail, count - 1)) * float(logs.std(ddof=1)) / math.sqrt(count)
+    return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def _times(ratio: Ratio) -> str:
+    return f"{number(ratio.mean)} times ({number(ratio.low)} to {number(ratio.high)})"
+
+
+def _spread(values: Floats) -> str:
+    if not np.isfinite(values).any():
+        return "not reached"
+    if values.min() == values.max():
+        return number(float(values[0]))
+    return f"{number(float(np.median(values)))} ({number(float(values.min()))} to {number(float(values.max()))})"
+
+
+def _rows(run: Run) -> float:
+    """Rows an update sees, on average."""
+    examples = run.series("loss/batch", "examples").x
+    return float(examples[-1] / len(examples))
+
+
+def _microseconds(run: Run) -> float:
+    """Microseconds of training for an update, on average."""
+    seconds = run.series("loss/batch", "seconds").x
+    return float(seconds[-1] / len(seconds) * 1e6)
