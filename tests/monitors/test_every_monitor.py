@@ -170,10 +170,10 @@ def test_a_monitor_returns_finite_scalars_with_a_place_and_changes_nothing(
 
 
 @pytest.mark.parametrize("name", MONITORS.names())
-def test_every_monitor_finds_something_to_measure_in_some_network(name: str) -> None:
-    # 60 updates of 12 to 40 examples are more than the 512 that dead_units waits for
-    trainings = [Training(network, alone(name)) for network in (mlp, binary)]
-    assert any([training.update() for _ in range(60)][-1] for training in trainings)
+def test_every_monitor_finds_something_to_measure_in_a_network_of_relu_and_tanh(name: str) -> None:
+    training = Training(mlp, alone(name))
+    # 13 updates of 40 examples are more than the 512 that dead_units waits for
+    assert [training.update() for _ in range(13)][-1]
 
 
 def test_the_default_monitors_are_the_cheap_ones() -> None:

@@ -10,8 +10,9 @@ The batch is cut into at most 8 chunks of b rows each (a remainder is left out).
 - `gradient_noise/signal`: the squared length of their mean less its share of noise, an unbiased estimate of |G|^2;
 - `gradient_noise/scale`: the ratio of the running means of the two, for a ratio of single estimates would be biased.
 
-With two chunks these are the estimates of the paper's appendix A.1; more make them less noisy. A measurement enters the
-running means with a tenth. The scale is infinite while the signal cannot be told from zero.
+These are the estimates of the paper's appendix A.1, with the chunks as its small batches and their union as its large
+one. A measurement enters the running means with a tenth. The scale is infinite while the signal cannot be told from
+zero.
 
 Costs about one more forward and backward pass, in evaluation mode, and room for 8 gradients. A batch of one row gives
 no value.
@@ -19,6 +20,7 @@ no value.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
@@ -34,7 +36,7 @@ PAST: Final = 0.9  # weight of the past in the running means
 def measure(step: Step) -> dict[str, Tensor]:
     if len(step.inputs) == 1:
         return {}
-    rows = len(step.inputs) // min(CHUNKS, len(step.inputs))
+    rows = math.ceil(len(step.inputs) / CHUNKS)
     now = torch.stack(_trace_and_signal(_gradients(step, rows), rows))
     means = step.memory["gradient_noise"] = now.lerp(step.memory.get("gradient_noise", now), PAST)
     trace, signal = now.unbind()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
@@ -42,7 +42,7 @@ def measure(step: Step) -> dict[str, Tensor]:
 @contextmanager
 def _twice_differentiable() -> Iterator[None]:
     """Without the fused kernels for attention and recurrent layers, which have no second derivative."""
-    libraries = (torch.backends.mkldnn, torch.backends.cudnn)
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
     enabled = [library.enabled for library in libraries]
     try:
         for library in libraries:
@@ -76,7 +76,7 @@ def _start(step: Step) -> Vector:
     """A random direction, the same at every step, most of it replaced by the last eigenvector once there is one."""
     like = torch.cat([part.flatten() for part in step.parameters.values()])
     random = torch.randn(len(like), generator=torch.Generator().manual_seed(0), dtype=like.dtype).to(like.device)
-    fresh = random / random.norm()
+    fresh: Vector = random / torch.linalg.vector_norm(random)
     last: Vector | None = step.memory.get("sharpness")
     return fresh if last is None else last + FRESH * fresh
 
@@ -96,14 +96,16 @@ def _lanczos(times: Callable[[Vector], Vector], start: Vector) -> tuple[float, V
     projected = torch.zeros(len(basis), len(basis), dtype=torch.float64)
     residual = start
     for size in range(1, len(basis) + 1):
-        basis[size - 1] = residual / residual.norm()
+        basis[size - 1] = residual / torch.linalg.vector_norm(residual)
         residual = times(basis[size - 1])
         for _ in range(2):  # one orthogonalisation leaves rounding errors, a second one none that matter
             along = basis[:size] @ residual
             residual = residual - along @ basis[:size]
             projected[:size, size - 1] += along.cpu()
         values, vectors = torch.linalg.eigh(projected[:size, :size], UPLO="U")
-        converged = bool(residual.norm().cpu() * vectors[-1, -1].abs() <= TOLERANCE * values.abs().max())
+        converged = bool(
+            torch.linalg.vector_norm(residual).cpu() * vectors[-1, -1].abs() <= TOLERANCE * values.abs().max()
+        )
         if converged:
             break
     return float(values[-1]), vectors[:, -1].to(basis) @ basis[:size], converged
