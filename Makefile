@@ -1,0 +1,77 @@
+# `make demo` and `make test` do all set-up; stamps inside .venv let them start at once from then on.
+# Written for GNU make 3.81 (macOS) and later, and for the tools of Linux and BSD alike.
+
+PYTHON ?=
+PYTEST_FLAGS ?= -n auto --maxprocesses=4
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := python -m pip --disable-pip-version-check
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+
+unexport PYTHONPATH PYTHONHOME  # they would mix other packages into .venv
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format constraints clean
+
+help:  ## list what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/with-report  ## set up, and compare batch, mini-batch and stochastic gradient descent
+	$(BIN)/descend compare
+
+test: lint  ## set up, and run everything that CI runs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/with-dev  ## the part of the tests that runs nothing: style, types, import layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/with-dev  ## bring every file into the style that lint asks for
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+constraints: $(BIN)/python  ## renew constraints.txt with the newest versions that go together
+	$(BIN)/python -m venv --clear $(VENV)/fresh
+	$(VENV)/fresh/bin/$(PIP) install '.[dev]'
+	{ echo '# Versions tested together, renewed by "make constraints": no addresses, nothing for one platform only.'; \
+	  $(VENV)/fresh/bin/$(PIP) freeze --all --exclude descend --exclude pip \
+	  | sed -e 's/+.*//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton/d'; } > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+	rm -r $(VENV)/fresh
+
+clean:  ## remove .venv and whatever else can be made again; runs are kept
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/with-%: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/$(PIP) install --editable '.[$*]' --constraint constraints.txt
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "descend needs Python 3.11 or later, which was not found as: $(PYTHONS)." >&2; \
+	    echo "Install it, or say where it is: make PYTHON=/path/to/python" >&2; \
+	    exit 1; \
+	fi; \
+	if ! $$python -c 'import ensurepip' 2>/dev/null; then \
+	    $(call debian,`$$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'`); \
+	fi; \
+	$$python -m venv --clear $(VENV)
+
+# Shell commands that install the Debian packages $(1), as root or by sudo, or that say why they cannot.
+define debian
+as_root=; if [ `id -u` -ne 0 ]; then as_root=sudo; fi; \
+if ! command -v apt-get >/dev/null || ! command -v $${as_root:-true} >/dev/null; then \
+    echo "Missing:" $(1) "- install it with the machine's package manager, then run make again." >&2; \
+    exit 1; \
+fi; \
+echo "Installing with apt-get:" $(1); \
+$$as_root apt-get update --quiet && $$as_root apt-get install --yes --no-install-recommends $(1) || exit 1
+endef
