@@ -76,7 +76,8 @@ def _check_shares(validation: float, test: float) -> None:
 def _every(rows: int, share: float) -> Bool[np.ndarray, " rows"]:
     """A mask of `share * rows` entries, as evenly spread as they can be."""
     reached = np.floor(np.arange(rows + 1) * share + 0.5)
-    return reached[1:] > reached[:-1]
+    picked: Bool[np.ndarray, " rows"] = np.diff(reached) > 0
+    return picked
 
 
 def _checked(parts: Parts, validation: float, test: float) -> Parts:
