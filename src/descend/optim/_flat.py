@@ -117,9 +117,16 @@ class FlatParameters:
     def _attach(self) -> None:
         """Take over gradients that backward put elsewhere, as it does after `model.zero_grad()`.
 
-        Raises OptimizerError if a parameter has left the buffer: no update would reach it.
+        Raises OptimizerError if a parameter has left the buffer, as no update would reach it, or was frozen, as an
+        update would.
         """
         for param, grad, address in self._places:
+            if not param.requires_grad:
+                raise OptimizerError(
+                    f"A parameter of shape {list(param.shape)} was frozen after it was laid in the optimizer's flat "
+                    "buffer, where all parameters step together. Freeze it before making the optimizer, or make it "
+                    "with flat=False."
+                )
             if param.data_ptr() != address:
                 raise OptimizerError(
                     f"A parameter of shape {list(param.shape)} has left the optimizer's flat buffer: its data was "

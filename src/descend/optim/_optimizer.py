@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.optim import optimizer as torch_optimizer
 
-from descend.catalog import OPTIMIZERS, REQUIRED, Option
-from descend.errors import RecipeError, did_you_mean
+from descend.catalog import OPTIMIZERS, REQUIRED, Option, Value
+from descend.errors import DescendError, RecipeError, did_you_mean
 from descend.optim._errors import OptimizerError, dense
 from descend.optim._flat import FlatParameters
 from descend.optim._rule import UpdateRule
@@ -47,7 +47,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
         *,
         flat: bool = False,
-        **hyper: float,
+        **hyper: Value,
     ) -> None:
         if flat and not self.rule.elementwise:
             raise OptimizerError(
@@ -150,15 +150,12 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Add parameters with hyperparameters of their own. Raises as the constructor does."""
         hyper = {name: value for name, value in param_group.items() if name not in GROUP_KEYS}
         super().add_param_group(param_group | self._checked(hyper))
-        params = self.param_groups[-1]["params"]
-        for param in params:
-            if param.is_complex():
-                self.param_groups.pop()
-                raise OptimizerError(
-                    f"A parameter of shape {list(param.shape)} is complex, and the rules here are for real numbers. "
-                    "Train torch.view_as_real of it instead."
-                )
-        self._layouts.append(self._lay(params))
+        try:
+            self._refuse_unusable(self.param_groups[-1])
+        except DescendError:
+            self.param_groups.pop()
+            raise
+        self._layouts.append(self._lay(self.param_groups[-1]["params"]))
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"flat": self.flat}
@@ -203,6 +200,17 @@ class RuleOptimizer(torch.optim.Optimizer):
                 )
         return {name: self._options[name].check(value) for name, value in hyper.items()}
 
+    def _refuse_unusable(self, group: Mapping[str, Any]) -> None:
+        for name in self._options:
+            if group[name] == REQUIRED:
+                raise RecipeError(f"{type(self).__name__} has no default for {name}: give one, as in {name}=0.1.")
+        for param in group["params"]:
+            if param.is_complex():
+                raise OptimizerError(
+                    f"A parameter of shape {list(param.shape)} is complex, and the rules here are for real numbers. "
+                    "Train torch.view_as_real of it instead."
+                )
+
     def _refuse_foreign(self, state: Mapping[Any, Mapping[str, Any]]) -> None:
         for param, saved in state.items():
             own = {"step", *self.rule.init(param)}
@@ -242,6 +250,6 @@ def class_name(name: str) -> str:
     return spelled.get(name, "".join(word.capitalize() for word in name.split("_")))
 
 
-def optimizer(name: str, params: Iterable[Any], *, flat: bool = False, **hyper: float) -> RuleOptimizer:
+def optimizer(name: str, params: Iterable[Any], *, flat: bool = False, **hyper: Value) -> RuleOptimizer:
     """The optimizer called `name` in the catalog: `optimizer("adam", model.parameters(), lr=1e-3)`."""
     return optimizer_class(name)(params, flat=flat, **hyper)

@@ -27,7 +27,7 @@ def _init(param: Tensor) -> State:
 def _orthogonal(matrix: Tensor, steps: int) -> Tensor:
     """About U @ V.T, where matrix = U @ diag(S) @ V.T: the quintic iteration of Jordan et al. 2024."""
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.t() if tall else matrix  # the smaller of the two Gram matrices is the cheaper one
+    x: Tensor = matrix.t() if tall else matrix  # the smaller of the two Gram matrices is the cheaper one
     x = x / torch.linalg.matrix_norm(x).clamp(min=1e-7)
     for _ in range(steps):
         gram = x @ x.t()
