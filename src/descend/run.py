@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -287,7 +287,7 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def log(self, step: int, examples: int, seconds: float, values: Mapping[str, float]) -> None:
+    def log(self, step: int, examples: int, seconds: SupportsFloat, values: Mapping[str, SupportsFloat]) -> None:
         """Append one row: what was measured at this step. One write to the operating system, at once.
 
         Within an attempt, rows with the same names come in the order of their steps, each step once.
@@ -301,7 +301,7 @@ class Recorder:
         except OSError as error:
             raise _unwritten(writer.file, error) from error
         except struct.error:
-            wrong = {name: value for name, value in values.items() if not hasattr(value, "__float__")}
+            wrong = ", ".join(f"{name} = {value!r}" for name, value in values.items() if not _fits(value))
             raise RunError(f"A row holds numbers, but the one of step {step} was given {wrong}.") from None
         writer.last = step
 
@@ -420,9 +420,8 @@ def _before(table: _Table, every: Sequence[_Table]) -> Floats:
 def _last_of_each(steps: Floats) -> NDArray[np.intp]:
     """Where each step stands, in order; of rows with the same step, the last one."""
     order: NDArray[np.intp] = np.argsort(steps, kind="stable")
-    ordered = steps[order]
-    kept: NDArray[np.intp] = order[np.append(ordered[1:] != ordered[:-1], True)]
-    return kept
+    last: NDArray[np.intp] = order[np.diff(steps[order], append=np.inf) > 0]
+    return last
 
 
 def _unseen(table: _Table, seen: dict[Path, int]) -> Iterator[dict[str, float]]:
@@ -567,6 +566,15 @@ def _append(descriptor: int, data: bytes) -> None:
     except BaseException:
         os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
         raise
+
+
+def _fits(value: object) -> bool:
+    """Whether a value can stand in a row."""
+    try:
+        struct.pack("<d", value)
+    except struct.error:
+        return False
+    return True
 
 
 def _append_to(file: Path) -> int:
