@@ -130,8 +130,7 @@ class FlatParameters:
             if param.data_ptr() != address:
                 raise OptimizerError(
                     f"A parameter of shape {list(param.shape)} has left the optimizer's flat buffer: its data was "
-                    "replaced, as by model.to(...) or load_state_dict(..., assign=True). Do that before making the "
-                    "optimizer, or make it with flat=False."
+                    "replaced, as model.to(...) does. Do that before making the optimizer, or make it with flat=False."
                 )
             if param.grad is not grad:
                 if param.grad is None:

@@ -33,7 +33,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     With `flat`, the parameters of a group (of one dtype and device) become views of one buffer and the rule is called
     once for all of them, which is several times faster on small networks. What changes: `zero_grad` writes zeros
     and never sets a gradient to None; a parameter that backward did not reach steps with a gradient of zero; and
-    the parameters' data must not be replaced afterwards (`model.to(...)` comes first). Parameters that are frozen when
+    the parameters' data must not be replaced afterwards: `model.to(...)` comes first. Parameters that are frozen when
     their group is added are left where they are. State dicts of both kinds are interchangeable.
 
     Raises RecipeError for a hyperparameter that is unknown or out of range, OptimizerError for closures, complex
