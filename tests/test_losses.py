@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -44,6 +44,7 @@ def test_the_default_loss_of_a_task_fits_it():
 
 @every_loss
 @weighted
+@settings(max_examples=30)
 @given(parts=st.lists(st.integers(1, 5), min_size=1, max_size=5), seed=SEEDS)
 def test_ragged_micro_batches_weighted_by_their_rows_add_up_to_the_batch(name, weigh, parts, seed):
     rows = sum(parts)
@@ -60,6 +61,7 @@ def test_ragged_micro_batches_weighted_by_their_rows_add_up_to_the_batch(name, w
 
 @every_loss
 @weighted
+@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_the_gradient_is_that_of_finite_differences(name, weigh, seed):
     loss, outputs, targets = example(name, 4, seed, weigh)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
@@ -47,12 +47,14 @@ def ours(function, steps, warmup=0, **options):
 
 
 @every_schedule
+@settings(max_examples=50)
 @given(steps=STEPS)
 def test_a_factor_is_above_zero_and_never_above_the_base_rate(name, steps):
     assert all(0 < factor <= 1 for factor in ours(SCHEDULES[name], steps))
 
 
 @every_schedule
+@settings(max_examples=50)
 @given(steps=STEPS, warmup=st.integers(0, 130))
 def test_warm_up_rises_linearly_to_the_schedules_first_factor_and_then_it_runs_its_course(name, steps, warmup):
     remaining = max(steps - warmup, 1)

@@ -3,12 +3,13 @@
 import math
 from dataclasses import replace
 from importlib import import_module
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal, NamedTuple, get_args, get_origin
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from descend.catalog import MODELS, Count
 from descend.errors import RecipeError
@@ -54,12 +55,20 @@ def shape_of(kind, data):
     return Shape(**data.draw(st.fixed_dictionaries(SHAPES[kind])))
 
 
+class Case(NamedTuple):
+    """A seeded model in float64, and what it was made from and for."""
+
+    model: nn.Module
+    shape: Shape
+    options: dict
+    inputs: torch.Tensor
+
+
 def case(name, data):
-    """A seeded model with drawn options in float64, its shape, and inputs for it."""
     shape = shape_of(data.draw(st.sampled_from(sorted(taken(name)))), data)
     options = {option.name: data.draw(values(option)) for option in MODELS.options(name).values()}
     torch.manual_seed(data.draw(st.integers(0, 2**16)))
-    return MODELS[name](shape, **options).double(), shape, inputs_for(shape)
+    return Case(MODELS[name](shape, **options).double(), shape, options, inputs_for(shape))
 
 
 def inputs_for(shape, rows=ROWS):
@@ -72,7 +81,7 @@ def inputs_for(shape, rows=ROWS):
 @law
 @given(data=st.data())
 def test_outputs_are_one_row_an_example_or_one_a_position(name, data):
-    model, shape, inputs = case(name, data)
+    model, shape, _, inputs = case(name, data)
     positions = shape.inputs[:1] if shape.every_position else ()
     assert model(inputs).shape == (ROWS, *positions, shape.outputs)
 
@@ -81,7 +90,9 @@ def test_outputs_are_one_row_an_example_or_one_a_position(name, data):
 @law
 @given(data=st.data())
 def test_every_parameter_gets_a_gradient(name, data):
-    model, _, inputs = case(name, data)
+    model, _, options, inputs = case(name, data)
+    # The second of two batch norms takes away the shift of the first, unless an activation lies between.
+    assume(not {"identity", "batch"} <= set(options.values()))
     outputs = model(inputs)
     gradients = torch.autograd.grad((outputs * torch.randn_like(outputs)).sum(), list(model.parameters()))
     # A gradient that cancels out in theory (a bias before batch norm) is some 1e-16 of the largest in float64.
@@ -94,7 +105,7 @@ def test_every_parameter_gets_a_gradient(name, data):
 @law
 @given(data=st.data())
 def test_a_row_is_answered_alike_whatever_rows_are_beside_it(name, data):
-    model, _, inputs = case(name, data)
+    model, _, _, inputs = case(name, data)
     model.eval()
     together, alone = model(inputs), torch.cat([model(row) for row in inputs.split(1)])
     torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-12)  # rounding: matrix sizes change summation order
@@ -104,7 +115,7 @@ def test_a_row_is_answered_alike_whatever_rows_are_beside_it(name, data):
 @law
 @given(data=st.data())
 def test_evaluation_draws_no_random_number_and_changes_no_state(name, data):
-    model, _, inputs = case(name, data)
+    model, _, _, inputs = case(name, data)
     model.eval()
     state = {key: value.clone() for key, value in model.state_dict().items()}
     generator = torch.get_rng_state()

@@ -20,5 +20,5 @@ ACTIVATIONS: Final[Mapping[str, Callable[[], nn.Module]]] = {
 
 
 def dropout_of(share: float) -> nn.Module:
-    """Dropout, or nothing at all where the share is zero: nn.Dropout(0) would still draw random numbers."""
+    """Dropout, or nothing where the share is zero: nn.Dropout(0) does nothing either, but takes as long as a ReLU."""
     return nn.Dropout(share) if share else nn.Identity()
