@@ -106,7 +106,7 @@ BROKEN: dict[str, tuple[Broken, str]] = {
     "quote in a cell": (text(lambda csv: csv.replace("class_1", '"a" b', 1)), "row 61, column 4: .* stands inside"),
     "few rows": (
         lambda rows: [*rows[:3], *rows[60:63]],
-        r"too few rows \(5\): a share of 0\.2 leaves 1 for validation",
+        r"wine\.csv has too few rows \(5\): .* 1 for validation",
     ),
     "doubled row": (lambda rows: [*rows, rows[7]], "row 180 is the same as row 8: .*duplicates=together"),
     "doubled table": (lambda rows: rows + rows[1:], "row 180 is the same as row 2, and 177 more rows are copies"),
@@ -139,6 +139,7 @@ BROKEN: dict[str, tuple[Broken, str]] = {
     "copied target": (column("copy", lambda _, row: row[3]), "'copy' is the target 'cultivar' over again: every cell"),
     "coded target": (column("code", lambda _, row: row[3][-1]), "'code' is the target 'cultivar' over again: each of"),
     "row numbers": (column("case", lambda place, _: str(place + 1)), r"column 'case' \(1, 2, \.\.\.\) names the rows"),
+    "row numbers, shuffled": (column("case", lambda place, _: str(91 * place % 178)), "'case' .* names the rows"),
     "identifiers": (column("wine_id", lambda place, _: str(7 * place % 997)), "'wine_id' .*, or keep it with numeric="),
     "names": (column("label", lambda place, _: f"Wine {place}"), "'label' .*, or keep it with categorical=label"),
 }

@@ -155,5 +155,5 @@ def test_a_truth_is_what_least_squares_finds_in_raw_units(name: str, load: Load)
 @pytest.mark.parametrize("name", [name for name in DATA if "rows" in DATA.options(name)])
 @given(rows=st.integers(1, 3))
 def test_fewer_rows_than_the_parts_need_are_refused(name: str, load: Load, rows: int) -> None:
-    with pytest.raises(DataError, match=rf"^There are too few rows \({rows}\): .* Give more rows, "):
+    with pytest.raises(DataError, match=rf"^{name} has too few rows \({rows}\): .* Give more rows, "):
         load(name, rows=rows, **HELD)

@@ -19,7 +19,7 @@ def test_the_parts_are_all_rows_once_in_rising_order_and_as_many_as_asked_for(
     exact = (rows * (1 - validation - test), rows * validation, rows * test)
     if any(0 < size < 3 for size in exact):
         return
-    parts = split_rows(np.arange(rows), np.zeros(rows), validation=validation, test=test, seed=seed)
+    parts = split_rows(np.arange(rows), np.zeros(rows), source="data", validation=validation, test=test, seed=seed)
     assert sorted(np.concatenate(parts)) == list(range(rows))
     assert all((np.diff(part) > 0).all() for part in parts)
     # Validation is rounded to a whole row, test to a whole row of those that are left.
@@ -34,7 +34,7 @@ def test_every_class_gives_validation_its_share_to_within_one_row(
     rows = len(strata)
     if rows * validation < 3:
         return
-    parts = split_rows(np.arange(rows), strata, validation=validation, test=0.0, seed=seed)
+    parts = split_rows(np.arange(rows), strata, source="data", validation=validation, test=0.0, seed=seed)
     drawn = np.bincount(strata[parts.validation], minlength=len(sizes))
     assert (np.abs(drawn - np.array(sizes) * validation) <= 1).all()
 
@@ -44,7 +44,7 @@ def test_rows_that_are_the_same_stay_in_one_part(groups: list[int], seed: int) -
     same = first_equal(np.array(groups, dtype=np.float64)[:, None])
     if len(set(groups)) < 20:
         return
-    parts = split_rows(same, np.zeros(len(groups)), validation=0.3, test=0.2, seed=seed)
+    parts = split_rows(same, np.zeros(len(groups)), source="data", validation=0.3, test=0.2, seed=seed)
     found = [set(np.array(groups)[part]) for part in parts]
     assert not found[0] & found[1]
     assert not found[0] & found[2]
@@ -58,7 +58,7 @@ def test_first_equal_is_the_first_row_that_compares_equal(rows: list[tuple[float
 
 
 def test_an_ordered_split_is_three_stretches() -> None:
-    parts = split_in_order(10, validation=0.3, test=0.2)
+    parts = split_in_order(10, source="data", validation=0.3, test=0.2)
     assert [part.tolist() for part in parts] == [[0, 1, 2, 3, 4], [5, 6, 7], [8, 9]]
 
 
@@ -67,7 +67,7 @@ def test_an_ordered_split_is_three_stretches() -> None:
     [(0.1, 0.0, "leaves 1 for validation"), (0.0, 0.1, "for test"), (0.5, 0.4, "train")],
 )
 def test_a_part_of_fewer_than_two_rows_is_refused(validation: float, test: float, short: str) -> None:
-    with pytest.raises(DataError, match=rf"^There are too few rows \(10\): .* {short}, which takes at least 2\. Give"):
-        split_in_order(10, validation=validation, test=test)
+    with pytest.raises(DataError, match=rf"^data has too few rows \(10\): .* {short}, which takes at least 2\. Give"):
+        split_in_order(10, source="data", validation=validation, test=test)
     with pytest.raises(DataError, match=short):
-        split_rows(np.arange(10), np.zeros(10), validation=validation, test=test, seed=0)
+        split_rows(np.arange(10), np.zeros(10), source="data", validation=validation, test=test, seed=0)

@@ -16,7 +16,7 @@ from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
-from descend.data._columns import is_number
+from descend.data._columns import _floats, is_number
 from descend.data.table import table
 from descend.errors import DataError
 
@@ -134,7 +134,9 @@ def test_a_given_task_overrules_the_target(tmp_path: Path) -> None:
     assert graded.train.targets[:3].tolist() == [0, 1, 2]
     measured = table(file=file, target="grade", task="regression", validation=0.0, scale_target="none")
     assert measured.train.targets[:3].tolist() == [[1.0], [2.0], [10.0]]
-    with pytest.raises(DataError, match=r"row 2, column 'x': .* is not a class, which is a word or a whole number"):
+    with pytest.raises(
+        DataError, match=r"row [0-9]+, column 'x': .* is not a class, which is a word or a whole number"
+    ):
         table(file=file, target="x", task="classification")
     words = made(tmp_path, {"x": NOISE[:60], "y": ["a", "b"] * 30})
     with pytest.raises(DataError, match=r"row 2, column 'y': 'a' is not a number.*or give task=classification"):
@@ -260,6 +262,12 @@ def test_a_class_that_is_held_out_entirely_is_refused(tmp_path: Path) -> None:
 def test_every_finite_number_that_python_or_numpy_prints_is_a_number(value: float) -> None:
     for text in (repr(value), f"{value:e}", f"{value:+.3f}", np.format_float_positional(value, trim="-")):
         assert is_number(text)
+
+
+@given(st.lists(st.text("0123456789.eE+-", max_size=5), min_size=1, max_size=3))
+@settings(max_examples=1000)
+def test_a_column_is_one_of_numbers_where_every_cell_is_a_number(cells: list[str]) -> None:
+    assert (_floats(cells) is not None) == all(map(is_number, cells))
 
 
 @given(st.text(st.characters(exclude_characters="0123456789"), max_size=8))

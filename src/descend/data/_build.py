@@ -34,6 +34,7 @@ def build(
     parts = split_rows(
         first_equal(inputs.reshape(rows, -1), targets.reshape(rows, -1).astype(np.float64)),
         targets if _are_classes(targets) else np.zeros(rows),
+        source=name,
         validation=validation,
         test=test,
         seed=data_seed,

@@ -26,6 +26,7 @@ def split_rows(
     same: Int[np.ndarray, " rows"],
     strata: Shaped[np.ndarray, " rows"],
     *,
+    source: str,
     validation: float,
     test: float,
     seed: int,
@@ -34,7 +35,7 @@ def split_rows(
 
     Each class in `strata` (all equal: none) gives each part its share to within one row, or one group of same
     rows: the rows are put in random order, then by class, and every k-th goes to the part.
-    Raises DataError where a part that is asked for would have fewer than two rows.
+    Raises DataError, which begins with `source`, where a part that is asked for would have fewer than two rows.
     """
     _check_shares(validation, test)
     generator = np.random.default_rng([seed, 1])  # apart from the stream that draws the data
@@ -45,16 +46,17 @@ def split_rows(
     probe = _every(len(rest), test / (1 - validation))
     return _checked(
         Parts(*(np.flatnonzero(np.isin(same, chosen)) for chosen in (rest[~probe], order[held], rest[probe]))),
+        source,
         validation,
         test,
     )
 
 
-def split_in_order(rows: int, *, validation: float, test: float) -> Parts:
+def split_in_order(rows: int, *, source: str, validation: float, test: float) -> Parts:
     """The first rows train, the next validate, the last test: for rows in the order of time."""
     _check_shares(validation, test)
     last, middle = round(rows * test), round(rows * validation)
-    return _checked(Parts(*np.split(np.arange(rows), [rows - last - middle, rows - last])), validation, test)
+    return _checked(Parts(*np.split(np.arange(rows), [rows - last - middle, rows - last])), source, validation, test)
 
 
 def first_equal(*blocks: Float64[np.ndarray, "rows _"]) -> Int[np.ndarray, " rows"]:
@@ -80,7 +82,7 @@ def _every(rows: int, share: float) -> Bool[np.ndarray, " rows"]:
     return picked
 
 
-def _checked(parts: Parts, validation: float, test: float) -> Parts:
+def _checked(parts: Parts, source: str, validation: float, test: float) -> Parts:
     if not validation and not test:
         return parts
     wanted = {"train": 1 - validation - test, "validation": validation, "test": test}
@@ -88,7 +90,7 @@ def _checked(parts: Parts, validation: float, test: float) -> Parts:
         if share and len(chosen) < LEAST:
             rows = sum(map(len, parts))
             raise DataError(
-                f"There are too few rows ({rows}): a share of {share:g} leaves {len(chosen)} for {name}, "
+                f"{source} has too few rows ({rows}): a share of {share:g} leaves {len(chosen)} for {name}, "
                 f"which takes at least {LEAST}. Give more rows, or another share for validation and test."
             )
     return parts

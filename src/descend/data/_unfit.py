@@ -84,8 +84,9 @@ def _is_identifier(column: Column) -> bool:
     rows, distinct = len(column.codes), _distinct(column.codes)
     if column.words:
         return distinct == rows or (distinct > _FEW and 2 * distinct > rows)
-    counts = column.codes[0] in (0, 1) and bool((np.diff(column.codes) == 1).all())
-    whole = bool((column.codes == np.round(column.codes)).all())
+    rising = np.sort(column.codes)
+    counts = rising[0] in (0, 1) and bool((np.diff(rising) == 1).all())
+    whole = bool((rising == np.round(rising)).all())
     return counts or (whole and _IDENTIFIER.fullmatch(column.name) is not None)
 
 

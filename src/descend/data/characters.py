@@ -53,7 +53,7 @@ def characters(
 
     Targets are the inputs shifted by one. The parts are consecutive pieces of the text.
     """
-    parts = split_in_order(rows, validation=validation, test=test)
+    parts = split_in_order(rows, source="characters", validation=validation, test=test)
     alphabet = sorted(set("".join(_SLOT.sub("", text) for rule in _RULES.values() for text in rule)))
     number = {character: code for code, character in enumerate(alphabet)}
     # Each part ends in a row's last target, which is not part of its inputs: one character more a part.

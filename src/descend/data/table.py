@@ -123,12 +123,12 @@ def _classes(raw: RawTable, name: str) -> Column:
     """A target of words or whole numbers, with at least two rows in each class."""
     column = word_column(raw, name)
     _refuse_one_value(raw, column)
-    for row, cell in enumerate(raw.columns[name]):
-        if is_number(cell) and not float(cell).is_integer():
-            raise DataError(
-                f"{raw.place(row, name)}: {cell} is not a class, which is a word or a whole number. "
-                "Give task=regression to predict numbers."
-            )
+    broken = [word for word in column.words if is_number(word) and not float(word).is_integer()]
+    if broken:
+        raise DataError(
+            f"{raw.place(raw.columns[name].index(broken[0]), name)}: {broken[0]} is not a class, which is a word or a "
+            "whole number. Give task=regression to predict numbers."
+        )
     counts = np.bincount(column.codes.astype(np.intp))
     rare = np.flatnonzero(counts < LEAST)
     if len(rare):
@@ -195,11 +195,12 @@ def _parts(
             else "Delete the copies, or keep equal rows in one part with duplicates=together.",
         )
     if split == "ordered":
-        parts = split_in_order(len(target.codes), validation=validation, test=test)
+        parts = split_in_order(len(target.codes), source=raw.file.name, validation=validation, test=test)
     else:
         parts = split_rows(
             first_equal(np.column_stack([column.codes for column in (*columns, target)])),
             target.codes if target.words else np.zeros(len(target.codes)),
+            source=raw.file.name,
             validation=validation,
             test=test,
             seed=seed,
