@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -14,6 +14,7 @@ from descend.models.cnn import cnn
 SEEDS = st.integers(0, 2**16)
 
 
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_a_block_is_convolution_activation_and_max_pool(seed):
     torch.manual_seed(seed)
@@ -25,6 +26,7 @@ def test_a_block_is_convolution_activation_and_max_pool(seed):
     torch.testing.assert_close(model(images), functional.linear(x.flatten(1), model.head.weight, model.head.bias))
 
 
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_layer_norm_gives_every_example_mean_zero_and_variance_one(seed):
     torch.manual_seed(seed)
@@ -34,6 +36,7 @@ def test_layer_norm_gives_every_example_mean_zero_and_variance_one(seed):
     torch.testing.assert_close(normed.var(1, correction=0), torch.ones(4).double(), rtol=1e-5, atol=0)  # eps is 1e-5
 
 
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_residual_blocks_of_zero_kernels_only_pool(seed):
     torch.manual_seed(seed)

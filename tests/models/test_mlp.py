@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -20,6 +20,7 @@ def close(left, right):
 
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 @pytest.mark.parametrize("norm", list(NORMS))
+@settings(max_examples=15)
 @given(depth=st.integers(1, 3), seed=SEEDS)
 def test_it_is_linear_norm_activation_in_this_order(activation, norm, depth, seed):
     torch.manual_seed(seed)
