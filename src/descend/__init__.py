@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from descend.recipe import Recipe
     from descend.run import Recorder, Run, Series, list_runs
+    from descend.train.fit import fit, resume
 
 __all__ = [
     "DATA",
@@ -47,8 +48,10 @@ __all__ = [
     "RunBusyError",
     "RunError",
     "Series",
+    "fit",
     "list_runs",
     "optim",
+    "resume",
 ]
 
 _HOMES: Final = {
@@ -56,6 +59,7 @@ _HOMES: Final = {
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "recipe": ("Recipe",),
     "run": ("Recorder", "Run", "Series", "list_runs"),
+    "train.fit": ("fit", "resume"),
 }
 
 
