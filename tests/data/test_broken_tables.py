@@ -83,6 +83,8 @@ BROKEN: dict[str, tuple[Broken, str]] = {
     "zero byte": (cell(9, 3, "a\0b"), "row 9 holds a zero byte"),
     "damaged Parquet": (lambda _: b"PAR1 and no more", "is not a Parquet file, or it is damaged"),
     "one column": (lambda rows: [row[:1] for row in rows], "row 1 has one column, 'alcohol'"),
+    "one endless line": (lambda _: b"x" * 200_000, "row 1, column 1: .* the cell has more than 131072 characters"),
+    "endless quote": (text(lambda csv: '"' + csv * 50), "row 1, column 1: a quote is not closed"),
     # the header
     "blank first line": (text(lambda csv: "\n" + csv), "row 1 is empty"),
     "no target": (cell(1, 3, "cultivars"), "no column 'cultivar', which target names. Did you mean 'cultivars'"),

@@ -22,6 +22,7 @@ _OTHER_FORMATS: Final = {
     b"\xfe\xff": "text in UTF-16",
 }
 _PARQUET: Final = b"PAR1"
+_LONGEST_CELL: Final = csv.field_size_limit()
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
 
@@ -128,10 +129,11 @@ def _csv(file: Path, text: str) -> RawTable:
                 lines.append(line)
             line = reader.line_num + 1
     except csv.Error:
-        broken = _LINE_END.split(text)[line - 1]
+        broken = _LINE_END.split(text)[line - 1][:_LONGEST_CELL]
         column_number = len(next(csv.reader([broken], delimiter=delimiter)))
         raise DataError(
-            f"{file.name}, row {line}, column {column_number}: a quote is not closed, or stands inside a cell. "
+            f"{file.name}, row {line}, column {column_number}: a quote is not closed, or stands inside a cell, or the "
+            f"cell has more than {_LONGEST_CELL} characters. "
             'Close it, or double a quote that belongs to the text ("").'
         ) from None
     columns = {name: [cells[at].strip() for cells in rows] for at, name in enumerate(names)}
@@ -140,7 +142,7 @@ def _csv(file: Path, text: str) -> RawTable:
 
 def _delimiter(text: str) -> str:
     """The character that splits the header into most cells; the comma if none does."""
-    header = _LINE_END.split(text, maxsplit=1)[0]
+    header = _LINE_END.split(text, maxsplit=1)[0][:_LONGEST_CELL]
     return max(_DELIMITERS, key=lambda delimiter: len(next(csv.reader([header], delimiter=delimiter))))
 
 
