@@ -227,6 +227,19 @@ def test_each_step_stands_once_and_the_last_attempt_counts(events: list[tuple[An
         assert run.steps == max((step for rows in replay.rows.values() for step in rows), default=0)
 
 
+def test_an_attempt_undoes_nothing_before_its_first_row_is_whole(folder: Path) -> None:
+    with Recorder(folder, RECIPE_OF_ALL) as recorder:
+        for step in (1, 2, 3):
+            recorder.log(step, step, step, {"a": step})
+        recorder.restart(after=1)
+        assert Run(folder).steps == 3
+        recorder.log(2, 2, 2, {"a": 20})
+    assert Run(folder).series("a").y.tolist() == [1, 20]
+    file = folder / "rows-001-00.f64"
+    os.truncate(file, file.stat().st_size - 1)
+    assert Run(folder).series("a").y.tolist() == [1, 2, 3]
+
+
 def test_attempts_stay_in_order_beyond_the_digits_of_their_names(recorder: Recorder, folder: Path) -> None:
     recorder._attempt = 999
     recorder.log(1, 1, 1, {"a": 999.0})
@@ -708,5 +721,5 @@ def test_a_short_curve_is_left_as_it_is_and_too_few_points_are_refused() -> None
     curve = Series(np.arange(10.0), np.arange(10.0))
     assert curve.downsample(10) is curve
     assert len(curve.downsample(9).x) <= 9
-    with pytest.raises(RunError, match="cannot be thinned to 7 points, only to 8 or more"):
-        curve.downsample(7)
+    with pytest.raises(RunError, match="cannot be thinned to 6 points, only to 7 or more"):
+        curve.downsample(6)

@@ -33,7 +33,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 CLOCKS: Final = ("step", "examples", "seconds")
 """The three x-axes, first columns of every row: updates made, examples seen, seconds of training."""
 
-FEWEST: Final = 8  # points a curve can be thinned to: both ends, and five of one stretch and a spare
+FEWEST: Final = 7  # points a curve can be thinned to: its ends, least, greatest, a NaN and both infinities
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class Series(NamedTuple):
 
         The first and the last stay. Of every stretch between them stay the least and the greatest finite value,
         and the first NaN, +inf and -inf, so that neither a spike nor a failure is ever smoothed away.
-        Raises RunError for fewer than 8 points.
+        Raises RunError for fewer than 7 points.
         """
         if points < FEWEST:
             raise RunError(f"A curve cannot be thinned to {points} points, only to {FEWEST} or more.")
@@ -236,7 +236,9 @@ class Run:
     def _standing(self) -> list[tuple[_Table, Floats]]:
         """Every table with those of its rows that no later attempt has gone over again."""
         tables = self._tables()
-        return [(table, _before(table, tables)) for table in tables]
+        begun = [(table.attempt, float(table.after)) for table in tables if table.count]
+        limits = (min((after for later, after in begun if later > table.attempt), default=math.inf) for table in tables)
+        return [(table, _up_to(limit, table.rows())) for table, limit in zip(tables, limits, strict=True)]
 
     def _standing_with(self, name: str) -> list[tuple[_Table, Floats]]:
         """The tables that hold a series. Raises RunError where there is none."""
@@ -396,9 +398,14 @@ class _Table:
             raise _damaged(file)
         return table
 
+    @property
+    def count(self) -> int:
+        """The number of whole rows now."""
+        return (self.file.stat().st_size - self.start) // (8 * len(self.series))
+
     def rows(self) -> Floats:
         """The whole rows, mapped into memory, not read: [rows, columns]."""
-        shape = ((self.file.stat().st_size - self.start) // (8 * len(self.series)), len(self.series))
+        shape = (self.count, len(self.series))
         if shape[0] == 0:
             return np.empty(shape)
         return np.asarray(np.memmap(self.file, dtype="<f8", mode="r", offset=self.start, shape=shape))
@@ -410,11 +417,8 @@ def _damaged(file: Path) -> RunError:
     )
 
 
-def _before(table: _Table, every: Sequence[_Table]) -> Floats:
-    """The rows of a table up to where the earliest of the later attempts begins."""
-    rows = table.rows()
-    limit = min((later.after for later in every if later.attempt > table.attempt), default=math.inf)
-    return rows if limit == math.inf else rows[: int(np.searchsorted(rows[:, 0], limit, side="right"))]
+def _up_to(limit: float, rows: Floats) -> Floats:
+    return rows[: int(np.searchsorted(rows[:, 0], limit, side="right"))]
 
 
 def _last_of_each(steps: Floats) -> NDArray[np.intp]:
