@@ -1,0 +1,111 @@
+"""A measure of every layer over the updates: a line each, or a heat map where the layers are many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import LogNorm, Normalize, to_hex
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from descend.plots._curves import curve, key, time_axis
+from descend.plots._runs import number, places, series, variants
+from descend.plots._style import INK, PALETTE, WIDE, Axes, Figure, Line2D, blank, canvas, legend, log_where_wide, tick
+from descend.run import Run, Series
+
+LINES: Final = 8  # more layers than this make a heat map
+COLUMNS: Final = 200  # of a heat map
+PANELS: Final = 6
+
+Layers = Mapping[str, Series]
+
+
+def by_layer(runs: Sequence[Run], measures: Mapping[str, str], *, guide: float | None = None) -> Figure:
+    """A panel for each measure (key: its series, value: its axis label) of the first run of each variant.
+
+    `guide` is a value to compare with, drawn dotted.
+    """
+    found = [
+        (label, measure, layers)
+        for label, members in (variants(runs) if runs else {}).items()
+        for measure in measures
+        if (layers := _layers(members[0], measure))
+    ]
+    if not found:
+        return blank(f"Not recorded: {' and '.join(measures.values())}.")
+    figure, panels = canvas(len(found[:PANELS]), height=2.5)
+    several = len({label for label, _, _ in found}) > 1
+    keys: dict[str, Line2D] = {}
+    for axes, (label, measure, layers) in zip(panels, found, strict=False):
+        axes.set(ylabel=measures[measure], title=label if several else "")
+        time_axis(axes, "step")
+        if len(layers) > LINES:
+            _heat_map(axes, layers)
+        else:
+            keys |= _lines(axes, layers, guide)
+    legend(figure, list(keys.values()))
+    left_out = f" {len(found) - PANELS} more panels are left out." if len(found) > PANELS else ""
+    figure.caption = (
+        " ".join(f"{label}: " * several + _range(measures[measure], layers) for label, measure, layers in found)
+        + left_out
+    )
+    return figure
+
+
+def _layers(run: Run, measure: str) -> Layers:
+    recorded = {place: series(run, f"{measure}/{place}") for place in places([run], measure)}
+    return {place: values for place, values in recorded.items() if len(values.x)}
+
+
+def _lines(axes: Axes, layers: Layers, guide: float | None) -> dict[str, Line2D]:
+    parts = [place for place in layers if place != "all"]
+    # viridis without its ends, which vanish on a dark and on a white page
+    inks = map(to_hex, colormaps["viridis"](np.linspace(0.3, 0.8, max(len(parts), 1))))
+    styles: dict[str, dict[str, Any]] = {place: {"colour": ink} for place, ink in zip(parts, inks, strict=False)}
+    styles["all"] = {"colour": INK, "linestyle": "--", "linewidth": 0.8}
+    for place, values in layers.items():
+        curve(axes, values, **styles[place])
+    if guide is not None:
+        axes.axhline(guide, color=INK, linestyle=":", linewidth=0.9)
+    log_where_wide(axes)
+    return {place: key(place, **styles[place]) for place in layers}
+
+
+def _heat_map(axes: Axes, layers: Layers) -> None:
+    """Layers from top to bottom as they follow in the network; where a value is not finite the map is vermillion."""
+    rows = {place: values for place, values in layers.items() if place != "all"}
+    x = max((values.x for values in rows.values()), key=len)
+    x = x[np.unique(np.linspace(0, len(x) - 1, min(len(x), COLUMNS)).astype(int))]
+    table = np.stack([v.y[np.searchsorted(v.x, x, side="right").clip(1) - 1] for v in rows.values()])
+    finite = table[np.isfinite(table)]
+    positive = finite[finite > 0]
+    log = len(positive) and finite.min() >= 0 and positive.max() > WIDE * positive.min()
+    low, high = (positive.min(), positive.max()) if log else (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    image = axes.imshow(
+        np.where(np.isfinite(table), np.clip(table, low, high), np.nan),
+        cmap=colormaps["viridis"].with_extremes(bad=PALETTE[1]),
+        norm=LogNorm(low, high) if log else Normalize(low, high),
+        extent=(x[0], max(x[-1], x[0] + 1), len(rows) - 0.5, -0.5),
+        aspect="auto",
+        interpolation="nearest",
+    )
+    stride = -(-len(rows) // 16)
+    axes.set_yticks(range(0, len(rows), stride), [place[:24] for place in list(rows)[::stride]], fontsize=7)
+    axes.grid(False)
+    bar = axes.figure.colorbar(
+        image, ax=axes, label=axes.get_ylabel(), format=FuncFormatter(lambda value, _: tick(value))
+    )
+    bar.locator = LogLocator(numticks=5) if log else MaxNLocator(5)
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.outline.set_visible(False)
+    axes.set_ylabel("")
+
+
+def _range(what: str, layers: Layers) -> str:
+    """Between which layers a measure lies at the end."""
+    ends = {place: float(values.y[-1]) for place, values in layers.items() if place != "all"}
+    extremes = dict.fromkeys(place for pick in (min, max) for place in [pick(ends, key=ends.__getitem__, default="")])
+    words = " and ".join(f"{number(ends[place])} in {place}" for place in extremes if place)
+    return f"{what} at the end: {'between ' if len(extremes) > 1 else ''}{words}."
