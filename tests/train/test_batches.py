@@ -2,10 +2,11 @@ import itertools
 
 import pytest
 import torch
-from descend.train import batches as batches_module
-from descend.train.batches import Batches
 from hypothesis import given
 from hypothesis import strategies as st
+
+from descend.train import batches as batches_module
+from descend.train.batches import Batches
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40)).map(lambda pair: (pair[0], min(pair)))
 ORDERS = st.sampled_from(["reshuffled", "fixed", "replacement"])

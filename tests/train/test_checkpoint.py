@@ -3,6 +3,7 @@ import random
 
 import pytest
 import torch
+
 from descend.errors import CheckpointError
 from descend.train import checkpoint
 
@@ -11,7 +12,10 @@ def state(step: int) -> checkpoint.State:
     torch.manual_seed(step)
     return {
         "model": {"weight": torch.randn(3, 2), "count": torch.tensor(step)},
-        "optimizer": {"state": {0: {"m": torch.randn(3, 2), "step": step}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+        "optimizer": {
+            "state": {0: {"m": torch.randn(3, 2), "step": step}},
+            "param_groups": [{"lr": 0.1, "params": [0]}],
+        },
         "stopper": {"best_loss": math.inf, "best_weights": None},
     }
 
@@ -100,7 +104,7 @@ def test_a_full_disk_is_reported_and_leaves_the_earlier_checkpoint(tmp_path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(CheckpointError, match="step 2 could not be written.*No space left"):
+    with pytest.raises(CheckpointError, match=r"step 2 could not be written.*No space left"):
         checkpoint.save(tmp_path, 2, state(2))
     assert checkpoint.load(tmp_path).step == 1
 

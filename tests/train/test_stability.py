@@ -1,9 +1,10 @@
 import pytest
 import torch
-from descend.catalog import DATA, OPTIMIZERS
-from descend.train.stability import mse_hessian_eigenvalues, stability_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from descend.catalog import DATA, OPTIMIZERS
+from descend.train.stability import mse_hessian_eigenvalues, stability_limit
 
 
 def test_the_employee_bonus_limit_is_the_published_one():

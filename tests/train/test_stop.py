@@ -1,10 +1,11 @@
 import math
 
 import torch
-from descend.train.stop import EarlyStopping
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+
+from descend.train.stop import EarlyStopping
 
 LOSSES = st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=30)
 

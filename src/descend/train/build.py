@@ -80,6 +80,7 @@ def build(recipe: Recipe) -> Parts:
     batches = Batches(
         split.inputs, split.targets, size, recipe.order, recipe.last_batch, recipe.seed, recipe.input_noise
     )
+    _require_statistics(model, batches, recipe.micro_batch or size)
     steps = recipe.steps or (recipe.epochs or 0) * batches.per_epoch
     return Parts(
         recipe,
@@ -143,8 +144,6 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> RuleOptimizer:
     rule: UpdateRule = OPTIMIZERS[recipe.optimizer]
     if recipe.decay_exempt == "none":
         return optimizer(recipe.optimizer, model.parameters(), flat=rule.elementwise, **hyper)
-    if "weight_decay" not in hyper:
-        raise RecipeError(f"decay_exempt is set, but {recipe.optimizer} has no weight_decay to exempt anything from.")
     groups = decay_groups(model, hyper["weight_decay"])
     return optimizer(recipe.optimizer, groups, flat=rule.elementwise, **hyper)
 
@@ -167,6 +166,19 @@ def _require_finite(dataset: Dataset) -> None:
                     f"The {name} {what} of {dataset.name} hold {values[tuple(bad[0])].item()} at row {row}{column} "
                     f"({len(bad)} such values). Every value must be a finite number: repair or drop those rows."
                 )
+
+
+def _require_statistics(model: nn.Module, batches: Batches, micro_batch: int) -> None:
+    """Batch norm cannot take the variance of a single row: say so before training meets one."""
+    rows = len(batches.inputs)
+    last = batches.size if batches.last == "dropped" else rows % batches.size or batches.size
+    if not any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
+        return
+    if 1 in {batches.size % micro_batch, last % micro_batch, micro_batch}:
+        raise RecipeError(
+            f"Batch norm needs two rows or more at a time, but {rows} rows in batches of {batches.size} (micro-batches "
+            f"of {micro_batch}) leave a batch of 1 row. Change batch_size or micro_batch, or use last_batch='dropped'."
+        )
 
 
 def _flops_a_step(model: nn.Module, inputs: Tensor) -> float:

@@ -44,7 +44,9 @@ def fit(
 ) -> Run:
     """Train what a recipe describes and return its Run, in a new folder of `runs`.
 
-    `label` is what figures and comparisons call it. Ctrl-C (or SIGTERM) ends it after the step under way, with everything saved; `resume` goes on from there.
+    `label` is what figures and comparisons call it.
+
+    Ctrl-C (or SIGTERM) ends it after the step under way, with everything saved; `resume` goes on from there.
     Raises RecipeError or DataError before anything is written, RunError if a run called `name` exists.
     """
     folder = run_folder(runs, name) if name else None
@@ -125,6 +127,8 @@ class _Trainer:
         self.saved_at = time.perf_counter()
         self.evaluated_at = 0
         self.scalars: dict[float, Tensor] = {}
+        # a batch that is skipped must not leave its mark on running statistics
+        self.buffers = list(self.model.buffers()) if self.recipe.non_finite == "skip" else []
 
     def train(self, resuming: bool) -> None:
         """Train until something ends it, and write down what."""
@@ -153,6 +157,8 @@ class _Trainer:
             observing = observer.due(at.step)
             forward = observer.forward if observing else model
 
+            buffers = [buffer.clone() for buffer in self.buffers]
+
             optimizer.zero_grad()  # zero gradients
             batch_loss = 0.0
             for piece, answers, weight, share in self._pieces(inputs, targets):
@@ -164,6 +170,8 @@ class _Trainer:
             if not healthy(batch_loss, optimizer):
                 if self._found_non_finite(batch_loss, inputs):
                     return
+                for buffer, before in zip(self.buffers, buffers, strict=True):
+                    buffer.copy_(before)
                 continue
             values = {"loss/batch": batch_loss, "lr/0": lr}
             if observing:

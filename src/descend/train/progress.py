@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final
 
 REDRAW_SECONDS: Final = 0.1
 
 
-class Bar(Protocol):
-    """What the trainer tells a bar at every step; `now` is a clock in seconds."""
-
-    def __call__(self, step: int, loss: float, now: float) -> None: ...
+Bar = Callable[[int, float, float], object]
+"""What the trainer calls at every step: bar(step, loss, now), where `now` is a clock in seconds."""
 
 
 @contextmanager
