@@ -128,7 +128,7 @@ def last(run: Run, name: str) -> float:
     return float(values.y[-1]) if len(values.y) else math.nan
 
 
-def median(values: Sequence[float]) -> float:
+def median(values: Sequence[int | float]) -> float:
     """The median of the values that are known (not NaN)."""
     known = [value for value in values if not math.isnan(value)]
     return float(np.median(known)) if known else math.nan

@@ -1,0 +1,369 @@
+"""The HTML report: one file that opens offline, drawn from runs alone.
+
+Figures are inline SVG and folding is HTML's own, so there is no script and nothing is fetched. The same runs give the
+same bytes. Runs whose recipes differ in the seed alone are shown together, as one variant.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from descend.catalog import Value
+from descend.errors import RunError, optional
+from descend.plots import PLOTS
+from descend.plots._runs import DIVERGED, differing, last, median, number, places, series, truth, variants
+from descend.recipe import CORE, PARTS, Recipe, options_of
+from descend.run import Note, Run, replace
+
+FRONT: Final = ("loss", "learned", "metrics")
+"""The figures to see at once, all others being folded; variants are compared by three_axes instead of loss."""
+
+MEASURES: Final = {
+    "loss/train": "training loss",
+    "loss/validation": "validation loss",
+    "accuracy/train": "training accuracy",
+    "accuracy/validation": "validation accuracy",
+    "r2/train": "training R²",
+    "r2/validation": "validation R²",
+}
+
+
+class Table(NamedTuple):
+    """A table of the report: rows of text and numbers, the first cell of each its name."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def write(
+    runs: Sequence[Run],
+    file: str | Path,
+    *,
+    title: str | None = None,
+    verdict: Sequence[str] = (),
+    tables: Sequence[Table] = (),
+) -> Path:
+    """Write the report of one run or of several, atomically, and return its path.
+
+    `verdict` are sentences to stand at the head; `tables`, where given, take the place of those that say where the
+    runs ended and what they learned. Raises RunError without a run, and MissingExtraError without jinja2 or
+    matplotlib (pip install 'descend[report]').
+    """
+    if not runs:
+        raise RunError("A report needs at least one run, but none was given.")
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    replace(file, page(runs, title=title, verdict=verdict, tables=tables).encode())
+    return file
+
+
+def page(
+    runs: Sequence[Run], *, title: str | None = None, verdict: Sequence[str] = (), tables: Sequence[Table] = ()
+) -> str:
+    """The report as HTML; the arguments are those of `write`."""
+    jinja2 = optional("jinja2", "report", "Writing a report")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
+    environment.filters["cell"] = _cell
+    template = environment.from_string(Path(__file__).with_name("_report.html").read_text(encoding="utf-8"))
+    groups = variants(runs)
+    front, inside = _pictures(runs, groups)
+    text: str = template.render(
+        version=version("descend"),
+        title=title or _title(runs, groups),
+        headline=_headline(runs, groups),
+        verdict=verdict,
+        front=front,
+        inside=inside,
+        results=tables or [_results(groups), *_learned(groups)],
+        happened=_happened(runs, groups),
+        each_run=_each_run(runs) if len(runs) > 1 else None,
+        settings=_settings(runs, groups),
+        defaults=_defaults(runs),
+        reproduce=[_Again.of(label, members) for label, members in groups.items()],
+        environment=_environment(runs),
+    )
+    return text
+
+
+# --- figures ------------------------------------------------------------------------------------------
+
+
+class _Picture(NamedTuple):
+    name: str
+    summary: str
+    caption: str
+    svgs: Sequence[str]  # a wide picture comes twice: for a wide page and, stacked, for a narrow one
+
+    @property
+    def wide(self) -> bool:
+        return len(self.svgs) > 1
+
+
+def _pictures(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> tuple[list[_Picture], list[_Picture]]:
+    """The figures that have something to show: those to see at once, and those to unfold."""
+    first = ("three_axes", *FRONT[1:]) if len(groups) > 1 else FRONT
+    others = [name for name in PLOTS if name not in first and (name != "three_axes" or len(groups) > 1)]
+    shown = {name: _picture(name, runs) for name in (*first, *others)}
+    return (
+        [picture for name in first if (picture := shown[name])],
+        [picture for name in others if (picture := shown[name])],
+    )
+
+
+def _picture(name: str, runs: Sequence[Run]) -> _Picture | None:
+    draw, markup = PLOTS[name], optional("markupsafe", "report", "Writing a report").Markup
+    drawn = [draw(runs), draw(runs, stacked=True)] if name == "three_axes" else [draw(runs)]
+    if drawn[0].blank:
+        return None
+    caption, words = drawn[0].caption, name.replace("_", " ").capitalize()
+    label = html.escape(f"{words}. {caption}")
+    svgs = [figure.svg(salt=f"{name}-{number}") for number, figure in enumerate(drawn)]
+    named = [markup(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)) for svg in svgs]
+    return _Picture(words, PLOTS.summary(name), caption, named)
+
+
+# --- words --------------------------------------------------------------------------------------------
+
+
+def _title(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> str:
+    if len(runs) == 1:
+        return runs[0].name
+    data = sorted({run.recipe.data for run in runs})
+    return f"{len(groups)} variants on {', '.join(data)}" if len(groups) > 1 else f"{len(runs)} runs on {data[0]}"
+
+
+def _headline(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[str]:
+    """What was trained, how it ended, and what is wrong with it."""
+    used = {part: " and ".join(dict.fromkeys(str(run.recipe[part]) for run in runs)) for part in PARTS}
+    what = f"{used['model']} on {used['data']}, trained with {used['optimizer']}"
+    if len(runs) == 1:
+        ended = _ending(runs[0])
+        return [f"{what[0].upper()}{what[1:]}. {ended}", *_beyond(runs)]
+    counts = Counter(map(_status, runs))
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return [f"{len(runs)} runs, {len(groups)} variants: {what}. {statuses[0].upper()}{statuses[1:]}.", *_beyond(runs)]
+
+
+def _beyond(runs: Sequence[Run]) -> list[str]:
+    """The limits that a learning rate is beyond, each once."""
+    limits = [note.details for run in runs for note in run.notes("limit") if note.details["beyond"]]
+    return list(dict.fromkeys(limit["sentence"] for limit in limits))
+
+
+def _status(run: Run) -> str:
+    return "diverged" if run.status in DIVERGED else run.status
+
+
+def _ending(run: Run) -> str:
+    """How a run ended, as a sentence."""
+    notes = run.notes("ended")
+    updates = f"{run.steps:,} update{'' if run.steps == 1 else 's'}"
+    if run.status in ("running", "killed") or not notes:
+        return f"Still running, at {updates}." if run.status == "running" else f"Killed after {updates}."
+    details = notes[-1].details
+    seconds = f" in {number(details['seconds'])} seconds" if "seconds" in details else ""
+    error = f": {details['error']}" if "error" in details else ""
+    if run.status in DIVERGED:
+        return f"Diverged after {updates}{seconds}."
+    return f"{run.status.capitalize()} after {updates}{seconds}{error}."
+
+
+def _sentence(note: Note) -> str:
+    """What a note says, in words."""
+    details = note.details
+    at = f"update {note.step:,}"
+    if "sentence" in details:
+        return str(details["sentence"])
+    if note.kind == "resumed":
+        damaged = ", ".join(map(str, details.get("damaged", ())))
+        return f"Resumed at {at}." + (f" Damaged checkpoints were passed over: {damaged}." if damaged else "")
+    if note.kind == "rewound" and {"from_step", "lr_scale"} <= details.keys():
+        return f"Went back from update {details['from_step']:,} to {at}; learning rate times {details['lr_scale']:g}."
+    if note.kind == "non_finite" and {"what", "where", "value"} <= details.keys():
+        return f"At {at} the {details['what']} of {details['where']} was {number(details['value'])}."
+    more = ", ".join(f"{name} {value}" for name, value in details.items())
+    return f"{note.kind.capitalize().replace('_', ' ')} at {at}{': ' if more else ''}{more}."
+
+
+def _happened(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Every note but those that tables show, each sentence once for each variant, with how many runs it is true of."""
+    sentences: list[str] = []
+    for label, members in groups.items():
+        told = Counter(sentence for run in members for sentence in dict.fromkeys(_story(run, alone=len(runs) == 1)))
+        for sentence, count in told.items():
+            share = "" if count == len(members) else f" ({count} of {len(members)} runs)"
+            sentences.append(sentence if len(groups) == 1 else f"{label}: {sentence}{share}")
+    return sentences or [f"All {len(runs)} runs went through without an incident."]
+
+
+def _story(run: Run, *, alone: bool) -> list[str]:
+    told = [_sentence(note) for note in run.notes() if note.kind not in ("started", "truth", "ended")]
+    quiet = run.status in ("finished", "early stopped", "target reached") and not alone
+    return told if quiet else [*told, _ending(run)]
+
+
+def _environment(runs: Sequence[Run]) -> str:
+    """On what the runs were made."""
+    started = [note.details for run in runs for note in run.notes("started")]
+    if not started:
+        return "It is not recorded on what machine this was run."
+    said = dict.fromkeys(
+        f"{details['device']} with {details['threads']} thread{'' if details['threads'] == 1 else 's'}, "
+        + ", ".join(f"{package} {release}" for package, release in details["versions"].items())
+        for details in started
+    )
+    return f"Trained on {'; '.join(said)}."
+
+
+# --- tables -------------------------------------------------------------------------------------------
+
+
+def _cell(value: object) -> str:
+    """A table's cell: numbers with as many digits as a reader needs, an en dash for nothing."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number(value, 4) if isinstance(value, float) else str(value)
+
+
+def _results(groups: Mapping[str, Sequence[Run]]) -> Table:
+    """One row a variant: how its runs ended, and the median of what they came to."""
+    every = [run for members in groups.values() for run in members]
+    recorded = [name for name in MEASURES if any(len(series(run, name).x) for run in every)]
+    seeds = [] if len(every) == 1 else ["seeds"]
+    title = "Where it ended" if len(every) == 1 else "Where each variant ended, median over its seeds"
+    columns = ["", *seeds, "ended", "updates", "seconds", *(MEASURES[name] for name in recorded)]
+    rows = [
+        [
+            label,
+            *([_seeds(members)] if seeds else []),
+            _tally(map(_status, members)),
+            int(median([run.steps for run in members])),
+            median([_seconds(run) for run in members]),
+            *(_came_to([last(run, name) for run in members]) for name in recorded),
+        ]
+        for label, members in groups.items()
+    ]
+    return Table(title, columns, rows)
+
+
+def _tally(words: Iterable[str]) -> str:
+    counts = Counter(words)
+    return ", ".join(f"{count} {word}" for word, count in counts.items()) if counts.total() > 1 else "".join(counts)
+
+
+def _came_to(values: Sequence[float], digits: int = 4) -> str | None:
+    """The median of what the runs of a variant came to, in words."""
+    middle = median(values)
+    return None if math.isnan(middle) else "diverged" if math.isinf(middle) else number(middle, digits)
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    return ", ".join(str(seed) for seed in sorted({run.recipe.seed for run in runs}))
+
+
+def _seconds(run: Run) -> float:
+    names = run.names()
+    return max((float(x[-1]) for name in names if len(x := series(run, name, "seconds").x)), default=math.nan)
+
+
+def _learned(groups: Mapping[str, Sequence[Run]]) -> list[Table]:
+    """Learned parameters beside the true ones, where these are known."""
+    every = [run for members in groups.values() for run in members]
+    true = truth(every)
+    features = [feature for feature in places(every, "learned") if feature in true]
+    if not features:
+        return []
+    found = {
+        label: [median([last(run, f"learned/{feature}") for run in members]) for feature in features]
+        for label, members in groups.items()
+    }
+    heads = ["learned"] if len(every) == 1 else list(found)
+    rows = [
+        [feature, true[feature], *(_came_to([value], digits=6) for value in values)]
+        for feature, *values in zip(features, *found.values(), strict=True)
+    ]
+    errors = [
+        max(abs(value - true[feature]) for feature, value in zip(features, each, strict=True))
+        for each in found.values()
+    ]
+    title = "Learned parameters" if len(every) == 1 else "Learned parameters, median over the seeds"
+    return [
+        Table(
+            title,
+            ["", "true", *heads],
+            [*rows, ["greatest difference", None, *(_came_to([error]) for error in errors)]],
+        )
+    ]
+
+
+def _each_run(runs: Sequence[Run]) -> Table:
+    rows = [
+        [run.name, run.recipe.seed, _status(run), run.steps, _seconds(run), _came_to([last(run, "loss/train")])]
+        for run in runs
+    ]
+    return Table("Every run", ["", "seed", "ended", "updates", "seconds", "training loss"], rows)
+
+
+def _settings(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[Table]:
+    """What sets the variants apart, then what was chosen for all of them."""
+    recipes = {label: members[0].recipe for label, members in groups.items()}
+    names = differing(list(recipes.values()))
+    apart = [[name, *(_text(recipe.fields().get(name)) for recipe in recipes.values())] for name in names]
+    chosen = {name for recipe in recipes.values() for name in _chosen(recipe)}
+    common = [[name, value] for name, value in _common(runs).items() if name in chosen]
+    seeds = ["seed", _seeds(runs)]
+    tables = [Table("What sets them apart", ["", *recipes], apart)] if len(recipes) > 1 else []
+    return [*tables, Table("Chosen for all" if tables else "Chosen", ["", "value"], [*common, seeds])]
+
+
+def _defaults(runs: Sequence[Run]) -> Table:
+    chosen = {name for run in runs for name in _chosen(run.recipe)}
+    rows = [[name, value] for name, value in _common(runs).items() if name not in chosen]
+    return Table("Left as they are by default", ["", "value"], rows)
+
+
+def _common(runs: Sequence[Run]) -> dict[str, str]:
+    """The settings in which no two runs differ, in words; the seed is not one."""
+    recipes = [run.recipe for run in runs]
+    fields: dict[str, Value] = {name: value for recipe in recipes for name, value in recipe.fields().items()}
+    apart = {"seed", *differing(recipes)}
+    return {name: _text(value) for name, value in fields.items() if name not in apart}
+
+
+def _chosen(recipe: Recipe) -> list[str]:
+    """The fields that say what a recipe is: its parts, and everything that is not left at its default."""
+    fields = recipe.fields()
+    defaults = {name: option.default for name, option in ({**CORE, **options_of(fields)}).items()}
+    return [name for name, value in fields.items() if name in PARTS or value != defaults[name]]
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+
+
+class _Again(NamedTuple):
+    """How to train one variant again."""
+
+    label: str
+    command: str
+    toml: str
+
+    @classmethod
+    def of(cls, label: str, members: Sequence[Run]) -> _Again:
+        recipe = members[0].recipe
+        chosen = tuple(f"--{name.replace('_', '-')}=" for name in _chosen(recipe))
+        flags = [flag for flag in recipe.to_flags() if flag.startswith(chosen)]
+        seeds = f" (seeds {_seeds(members)}; here the first)" if len(members) > 1 else ""
+        return cls(label + seeds, shlex.join(["descend", "train", *flags]), recipe.to_toml())
