@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ def params_with_gradients(seed: int) -> list[Tensor]:
     return params
 
 
+@settings(max_examples=30, deadline=None)
 @given(limit=st.floats(1e-3, 1e2), seed=st.integers(0, 2**16))
 def test_clipping_by_norm_equals_torch_and_returns_the_norm_before(limit: float, seed: int) -> None:
     ours, theirs = params_with_gradients(seed), params_with_gradients(seed)
@@ -28,6 +29,7 @@ def test_clipping_by_norm_equals_torch_and_returns_the_norm_before(limit: float,
     assert all(torch.equal(p.grad, q.grad) for p, q in zip(ours, theirs, strict=True))
 
 
+@settings(max_examples=30, deadline=None)
 @given(limit=st.floats(1e-3, 1e1), seed=st.integers(0, 2**16))
 def test_clipping_by_value_equals_torch_and_returns_the_norm_before(limit: float, seed: int) -> None:
     ours, theirs = params_with_gradients(seed), params_with_gradients(seed)

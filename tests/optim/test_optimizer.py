@@ -244,15 +244,32 @@ def test_a_complex_parameter_is_refused_and_its_group_not_added(flat: bool) -> N
 
 
 @eager_and_flat
-def test_the_state_of_another_optimizer_is_refused_and_nothing_is_changed(flat: bool) -> None:
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (torch.optim.Adam, "has no beta1, beta2, which Adam needs"),
+        (optim.Lion, "has no eps, which Adam needs"),
+    ],
+    ids=["torch", "lion"],
+)
+def test_the_state_of_another_optimizer_is_refused_and_nothing_is_changed(flat: bool, other, message) -> None:
+    model = network()
+    saver = other(model.parameters())
+    train(model, saver, range(1))
+    adam = optim.Adam(model.parameters(), flat=flat)
+    train(model, adam, range(2))
+    with pytest.raises(OptimizerError, match=message):
+        adam.load_state_dict(saver.state_dict())
+    assert adam.state[model[0].weight]["step"] == 2
+
+
+@eager_and_flat
+def test_a_state_with_other_tensors_is_refused(flat: bool) -> None:
     model = network()
     momentum = optim.Momentum(model.parameters())
     train(model, momentum, range(1))
-    adam = optim.Adam(model.parameters(), flat=flat)
-    train(model, adam, range(2))
-    with pytest.raises(OptimizerError, match="holds step, velocity, but Adam keeps m, step, v"):
-        adam.load_state_dict(momentum.state_dict())
-    assert adam.state[model[0].weight]["step"] == 2
+    with pytest.raises(OptimizerError, match="holds step, velocity, but SGD keeps step"):
+        optim.SGD(model.parameters(), flat=flat).load_state_dict(momentum.state_dict())
 
 
 def test_a_rule_that_needs_shapes_is_not_laid_flat() -> None:

@@ -53,11 +53,17 @@ def parameters(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
     return [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
 
 
-def give(params: list[Tensor], seed: int) -> None:
-    """The same gradients to whoever asks with the same seed; every third is zero."""
+def gradients(seed: int, params: list[Tensor]) -> list[tuple[Tensor, ...]]:
+    """200 gradients for each parameter, every third of them zero."""
     generator = torch.Generator().manual_seed(seed)
-    for number, param in enumerate(params):
-        grad = torch.randn(param.shape, generator=generator, dtype=param.dtype) * ((number + seed) % 3 != 0)
+    drawn = [torch.randn((200, *param.shape), generator=generator, dtype=torch.float64) for param in params]
+    for number, grads in enumerate(drawn):
+        grads[number::3] = 0.0
+    return list(zip(*drawn, strict=True))
+
+
+def give(params: list[Tensor], grads: tuple[Tensor, ...]) -> None:
+    for param, grad in zip(params, grads, strict=True):
         param.grad = grad
 
 
@@ -87,9 +93,9 @@ def test_200_steps_equal_torch_in_all_parameters_and_states(
         ours, theirs = parameters(seed, *shapes), parameters(seed, *shapes)
         mine = optim.optimizer(name, ours, flat=flat, **hyper)
         torchs = torch_twin(name, theirs, hyper)
-        for t in range(200):
-            give(ours, seed + t)
-            give(theirs, seed + t)
+        for grads in gradients(seed, ours):
+            give(ours, grads)
+            give(theirs, grads)
             mine.step()
             torchs.step()
         for p, q in zip(ours, theirs, strict=True):
@@ -140,11 +146,11 @@ def test_200_steps_equal_the_paper(name, paper) -> None:
         theirs = [param.detach().numpy().copy() for param in ours]
         states: list[dict] = [{} for _ in ours]
         mine = optim.optimizer(name, ours, **hyper)
-        for t in range(200):
-            give(ours, seed + t)
+        for grads in gradients(seed, ours):
+            give(ours, grads)
             mine.step()
-            for w, p, state in zip(theirs, ours, states, strict=True):
-                paper(w, p.grad.numpy(), state, hyper)
+            for w, grad, state in zip(theirs, grads, states, strict=True):
+                paper(w, grad.numpy(), state, hyper)
         for p, w in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-10, atol=1e-10)
 
@@ -246,9 +252,9 @@ def test_the_first_step_of_rmsprop_is_lr_over_the_root_of_1_minus_alpha(alpha, l
 
 
 def test_adagrad_steps_shrink_as_1_over_the_root_of_t_under_a_constant_gradient() -> None:
-    lengths = step_lengths("adagrad", [3.0] * 10_000, lr=1.0)
+    lengths = step_lengths("adagrad", [3.0] * 2500, lr=1.0)
     assert lengths[99] == pytest.approx(0.1, rel=1e-9)
-    assert lengths[9_999] == pytest.approx(0.01, rel=1e-9)
+    assert lengths[2499] == pytest.approx(0.02, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["momentum", "nesterov"])
@@ -262,10 +268,10 @@ def test_lion_moves_every_number_by_lr() -> None:
 
 
 def test_a_spike_after_silence_moves_adam_by_at_most_3_16_lr() -> None:
-    lengths = step_lengths("adam", [0.0] * 10_000 + [1.0], lr=1e-3)
-    assert lengths[-1] == pytest.approx(
-        1e-3 * (1 - 0.9) / math.sqrt(1 - 0.999), rel=1e-4
-    )  # 1 - 0.999**1e4 is 4.5e-5 off
+    lengths = step_lengths("adam", [0.0] * 7000 + [1.0], lr=1e-3)
+    bound = 1e-3 * (1 - 0.9) / math.sqrt(1 - 0.999)
+    assert lengths[-1] == pytest.approx(bound, rel=1e-3)  # 0.999**7000 is 9e-4, and its root's effect half of that
+    assert lengths[-1] < bound
 
 
 @pytest.mark.parametrize("decay", [1e-4, 1e-2, 1.0])
@@ -292,6 +298,7 @@ def quadratic_path(name: str, rotation: Tensor, **hyper: float) -> Tensor:
     return rotation @ x
 
 
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_rotating_the_coordinates_changes_nothing_for_gradient_descent(seed: int) -> None:
     torch.manual_seed(seed)
@@ -310,8 +317,8 @@ def test_rotating_the_coordinates_changes_where_adam_goes() -> None:
     assert gap.norm() > 0.1
 
 
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**16))
-@settings(deadline=None)
 def test_muon_turns_with_its_matrix(seed: int) -> None:
     torch.manual_seed(seed)
     left, right = (torch.linalg.qr(torch.randn(n, n).double())[0] for n in (4, 3))
