@@ -50,7 +50,7 @@ class FlatParameters:
         ]
         for param, view in zip(params, self._views(self.values), strict=True):
             param.data = view.copy_(param.data)
-        # Compared on every step; a gradient that is still the same object needs no look at its address.
+        # What every step compares: is `.grad` still this view, and the data still at this address?
         self._places = [
             (param, grad, param.data_ptr()) for param, grad in zip(params, self._views(self.grads), strict=True)
         ]
