@@ -44,7 +44,7 @@ constraints: $(BIN)/python  ## renew constraints.txt with the newest versions th
 
 clean:  ## remove .venv and whatever else can be made again; runs are kept
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/with-%: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/$(PIP) install --editable '.[$*]' --constraint constraints.txt
