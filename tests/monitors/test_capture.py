@@ -64,7 +64,7 @@ def test_a_model_without_activation_modules_shows_its_leaves() -> None:
     with Capture(nn.Linear(2, 1)) as single:
         pass
     assert single == {}
-    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1), nn.Identity())
     with Capture(model) as activations:
         model(torch.zeros(1, 2))
     assert [(name, seen.kind) for name, seen in activations.items()] == [("0", "linear"), ("1", "linear")]

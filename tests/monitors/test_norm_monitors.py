@@ -8,6 +8,7 @@ from torch import Tensor
 
 from descend.catalog import MONITORS
 from descend.monitors._monitor import Step
+from descend.monitors._panel import Panel, read
 
 SHAPES = st.lists(st.lists(st.integers(1, 5), min_size=0, max_size=3).map(tuple), min_size=1, max_size=5)
 
@@ -62,3 +63,23 @@ def test_weights_that_stand_at_zero_or_leave_it_have_a_finite_update_ratio() -> 
     )
     values = MONITORS["update_ratio"].measure(step)
     assert [float(value) for value in values.values()] == pytest.approx([0.0, 1.0, 0.0, 2**0.5])
+
+
+def test_the_update_ratio_of_a_large_parameter_is_told_by_some_of_its_rows() -> None:
+    weights, updates = named([(512, 784), (300, 200), (10, 512), (512,)], seed=0), {}
+    panel = Panel({"update_ratio": MONITORS["update_ratio"]})
+    step = a_step(parameters=weights)
+    panel.measure(step, "before")
+    for number, (where, weight) in enumerate(weights.items()):
+        updates[where] = 10.0**-number * torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+        weight.add_(updates[where])
+    values = panel.measure(step, "after")
+    assert [len(update) for update in step.updates.values()] == [64, 75, 10, 512]
+    exact = {where: float(updates[where].norm() / weights[where].norm()) for where in weights}
+    exact["all"] = slow_total(updates) / slow_total(weights)
+    # 64 rows of 784 normal numbers know the norm of all rows to 1 / sqrt(2 * 64 * 784) = 0.3 %, 75 of 200 to 0.6 %
+    assert read(values) == pytest.approx({f"update_ratio/{where}": ratio for where, ratio in exact.items()}, rel=0.03)
+
+
+def slow_total(tensors: dict[str, Tensor]) -> float:
+    return float(torch.cat([tensor.flatten() for tensor in tensors.values()]).norm())

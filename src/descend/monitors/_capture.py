@@ -24,12 +24,12 @@ class Capture:
     gives `relu`, `relu@2`, `relu@3`. Outputs are detached and not copied: an in-place operation later in the
     forward pass shows in them. Hooks stand only inside the block, and leave it with an exception too.
 
-    One object serves a whole run: it looks for modules once; a block then costs 2 microseconds a module.
+    One object serves a whole run: it looks for modules once; a block then costs 3 microseconds a module.
     """
 
     def __init__(self, model: nn.Module) -> None:
         named = [(name or "model", module) for name, module in model.named_modules()]
-        leaves = [(name, module) for name, module in named if not any(module.children())]
+        leaves = [pair for pair in named if not any(pair[1].children()) and not isinstance(pair[1], nn.Identity)]
         self._watched = [pair for pair in named if isinstance(pair[1], ACTIVATIONS)] or leaves
         self._handles: list[RemovableHandle] = []
 

@@ -21,8 +21,8 @@ def some_examples(output: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "some .
 
 
 def some_rows(parameter: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-    """All rows of a parameter with fewer than 128, 64 to 127 of a larger one. A view."""
-    return _spaced(parameter, ROWS) if parameter.dim() else parameter
+    """64 to 127 rows of a matrix (or a convolution) with more; all of any other parameter. A view."""
+    return _spaced(parameter, ROWS) if parameter.dim() > 1 else parameter
 
 
 def _spaced(tensor: Tensor, count: int) -> Tensor:

