@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from descend.catalog import DATA, INITS, LOSSES, MODELS, MONITORS, OPTIMIZERS, SCHEDULES
+    from descend.comparison import Comparison, compare
     from descend.errors import (
         CheckpointError,
         DataError,
@@ -38,6 +39,7 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "CheckpointError",
+    "Comparison",
     "DataError",
     "DescendError",
     "MissingExtraError",
@@ -48,6 +50,7 @@ __all__ = [
     "RunBusyError",
     "RunError",
     "Series",
+    "compare",
     "fit",
     "list_runs",
     "optim",
@@ -56,6 +59,7 @@ __all__ = [
 
 _HOMES: Final = {
     "catalog": ("DATA", "INITS", "LOSSES", "MODELS", "MONITORS", "OPTIMIZERS", "SCHEDULES"),
+    "comparison": ("Comparison", "compare"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "recipe": ("Recipe",),
     "run": ("Recorder", "Run", "Series", "list_runs"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from descend.catalog import DATA
-from descend.compare import BATCH_SIZES
+from descend.comparison import BATCH_SIZES
 from descend.errors import RecipeError, RunError
 from descend.recipe import Recipe
 from descend.run import Run

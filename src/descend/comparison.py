@@ -109,6 +109,7 @@ class Comparison:
 
     @property
     def runs(self) -> list[Run]:
+        """All runs, variant by variant."""
         return [run for group in self.variants.values() for run in group]
 
     @cached_property
@@ -126,13 +127,17 @@ class Comparison:
 
     @cached_property
     def target(self) -> float:
-        """The loss whose cost is compared: the recipes' own target if they share one, else what every variant that
-        did not diverge reaches with at least half of its seeds."""
+        """The loss whose cost is compared: the recipes' own target if they share one, else the lowest that every run
+        reaches, but for the runs of variants that mostly diverged."""
         asked = {run.recipe.target_loss for run in self.runs}
         if len(asked) == 1 and (only := asked.pop()) is not None:
             return only
-        medians = [float(np.median(values)) for values in self.lowest.values()]
-        return max((median for median in medians if math.isfinite(median)), default=math.inf)
+        reached = [
+            float(self.lowest[label].max())
+            for label, group in self.variants.items()
+            if 2 * sum(run.status == "non-finite" for run in group) < len(group)
+        ]
+        return max((loss for loss in reached if math.isfinite(loss)), default=-math.inf)
 
     def standing(self, axis: str) -> Standing:
         """Who is ahead on an axis: "step", "examples" or "seconds"."""
@@ -166,7 +171,7 @@ class Comparison:
     def _verdict(self, standing: Standing) -> str:
         axis, leader = AXES[standing.axis], standing.leader
         if leader is None:
-            return f"By {axis}: no variant reached a loss of {number(self.target)} with every seed."
+            return f"By {axis}: no variant reached the target with every seed."
         typical = f"{number(float(np.median(standing.costs[leader])))} {axis} to a loss of {number(self.target)}"
         if len(self.variants[leader]) < 2:
             return f"By {axis}: {leader} needs the fewest, {typical}, but one seed cannot tell that from chance."
@@ -174,7 +179,8 @@ class Comparison:
         tied = [f"{label} ({_times(standing.ratios[label])})" for label in standing.tied]
         verdict = f"By {axis}: {leader} is ahead" if not tied else f"By {axis}: no difference between {leader} and "
         verdict += " and ".join(tied)
-        return f"{verdict}. {leader} needs {typical}{''.join(f'; {what}' for what in clear)}. {self._why(standing)}".strip()
+        needs = "; ".join([f"{leader} needs {typical}", *clear])
+        return f"{verdict}. {needs}. {self._why(standing)}".strip()
 
     def _why(self, standing: Standing) -> str:
         """What the costs are made of: updates times rows an update, or times seconds an update."""
@@ -185,7 +191,9 @@ class Comparison:
             rows = {label: float(np.median([_rows(run) for run in self.variants[label]])) for label in reached}
             if len(set(rows.values())) < 2:
                 return ""
-            return f"Why: rows an update sees: {', '.join(f'{label} {number(value)}' for label, value in rows.items())}."
+            return (
+                f"Why: rows an update sees: {', '.join(f'{label} {number(value)}' for label, value in rows.items())}."
+            )
         pace = {label: float(np.median([_microseconds(run) for run in self.variants[label]])) for label in reached}
         return f"Why: an update takes {', '.join(f'{number(value)} µs ({label})' for label, value in pace.items())}."
 
@@ -243,11 +251,15 @@ class Comparison:
             for group in self.variants.values()
         )
         rows.append(("largest error of any seed", "", *(number(error) for error in errors)))
-        return [Table("Learned weights (median over seeds) beside the true ones", ("weight", "true", *self.variants), rows)]
+        return [
+            Table("Learned weights (median over seeds) beside the true ones", ("weight", "true", *self.variants), rows)
+        ]
 
     def report(self, file: str | Path) -> Path:
         """Write the comparison as one self-contained HTML file."""
-        return write(self.runs, file, title=" or ".join(self.variants) + "?", verdict=self.sentences, tables=self.tables)
+        return write(
+            self.runs, file, title=" or ".join(self.variants) + "?", verdict=self.sentences, tables=self.tables
+        )
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)

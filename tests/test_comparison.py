@@ -1,0 +1,139 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from descend.comparison import BATCH_SIZES, Comparison, _ratio, compare
+from descend.errors import RunError
+from descend.recipe import Recipe
+from descend.run import Recorder, Run
+
+COSTS = st.lists(st.floats(1, 1e6), min_size=2, max_size=12)
+
+
+def made_up(folder, label: str, seed: int, losses: list[float], *, rows: int = 10, pace: float = 1e-3) -> Run:
+    """A run with the given training losses, one evaluation an update."""
+    recipe = Recipe(seed=seed, batch_size=rows, lr=ord(label[0]) / 1e4)
+    with Recorder(folder / f"{label}-{seed}", recipe) as recorder:
+        recorder.note("label", 0, text=label)
+        for step, loss in enumerate(losses, start=1):
+            recorder.log(step, step * rows, step * pace, {"loss/batch": loss})
+            recorder.log(step, step * rows, step * pace, {"loss/train": loss})
+        recorder.note("ended", len(losses), why="finished" if np.isfinite(losses[-1]) else "non-finite")
+    return Run(folder / f"{label}-{seed}")
+
+
+def falling(steps: float, to: float = 1e-3, total: int = 60) -> list[float]:
+    """Losses that fall from 1 and reach `to` after `steps` updates."""
+    return [to ** (step / steps) for step in range(1, total + 1)]
+
+
+def test_each_axis_has_its_own_leader(tmp_path):
+    runs = [
+        made_up(tmp_path, label, seed, falling(steps + seed), rows=rows, pace=pace)
+        for label, steps, rows, pace in (("large", 20, 100, 0.01), ("small", 40, 1, 0.001))
+        for seed in range(4)
+    ]
+    comparison = Comparison.of(runs)
+    updates, examples, seconds = comparison.standings
+    assert (updates.leader, examples.leader, seconds.leader) == ("large", "small", "small")
+    assert not updates.tied
+    assert not examples.tied
+    assert examples.ratios["large"].mean == pytest.approx(50, rel=0.1)
+    assert "By updates: large is ahead. large needs" in comparison.sentences[0]
+
+
+def test_variants_that_differ_by_chance_are_not_told_apart(tmp_path):
+    steps = {"one": [20, 25, 30, 22], "two": [24, 21, 29, 26]}
+    runs = [
+        made_up(tmp_path, label, seed, falling(count))
+        for label, counts in steps.items()
+        for seed, count in enumerate(counts)
+    ]
+    comparison = Comparison.of(runs)
+    assert comparison.standings[0].tied
+    assert "By updates: no difference between" in comparison.sentences[0]
+
+
+def test_one_seed_decides_nothing(tmp_path):
+    comparison = Comparison.of([made_up(tmp_path, label, 0, falling(steps)) for label, steps in (("a", 10), ("b", 50))])
+    assert "one seed cannot tell that from chance" in comparison.sentences[0]
+
+
+def test_a_variant_that_diverges_is_listed_and_not_ranked(tmp_path):
+    runs = [made_up(tmp_path, "good", seed, falling(20 + seed)) for seed in range(3)]
+    runs += [made_up(tmp_path, "bad", seed, [1.0, 1e9, math.inf, math.nan]) for seed in range(3)]
+    comparison = Comparison.of(runs)
+    standing = comparison.standing("step")
+    assert standing.leader == "good"
+    assert "bad" not in standing.ratios
+    assert np.isinf(standing.costs["bad"]).all()
+    (row,) = [row for row in comparison.tables[0].rows if row[0] == "bad"]
+    assert row[1:4] == ("not reached",) * 3
+    assert "0 of 3" in row
+
+
+def test_where_nothing_reaches_the_target_it_says_so(tmp_path):
+    runs = [made_up(tmp_path, label, 0, [math.nan, math.inf]) for label in ("a", "b")]
+    assert "no variant reached" in Comparison.of(runs).sentences[0]
+
+
+@given(COSTS, st.floats(0.01, 100))
+def test_the_ratio_of_proportional_costs_is_the_factor_with_no_doubt(costs, factor):
+    ratio = _ratio(np.array(costs) * factor, np.array(costs), comparisons=1)
+    # the logarithms are rounded to 1e-16 of values below 20
+    assert (ratio.low, ratio.mean, ratio.high) == pytest.approx((factor, factor, factor), rel=1e-9)
+
+
+@given(COSTS, COSTS)
+def test_a_ratio_and_its_inverse_agree(costs, others):
+    count = min(len(costs), len(others))
+    a, b = np.array(costs[:count]), np.array(others[:count])
+    there, back = _ratio(a, b, comparisons=1), _ratio(b, a, comparisons=1)
+    assert there.mean * back.mean == pytest.approx(1)
+    assert there.low * back.high == pytest.approx(1)
+    assert there.different == back.different
+
+
+def test_the_interval_holds_the_true_ratio_as_often_as_it_says():
+    draw = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        noise = np.exp(draw.normal(0, 0.3, size=(2, 5)))
+        ratio = _ratio(1.5 * noise[0], noise[1], comparisons=1)
+        covered += ratio.low <= 1.5 <= ratio.high
+    # the standard deviation of a count with probability 0.95 in 2000 is 9.7
+    assert covered / 2000 == pytest.approx(0.95, abs=5 * 9.7 / 2000)
+
+
+def test_compare_trains_every_recipe_with_every_seed_and_reports(tmp_path):
+    recipes = {
+        f"lr {lr:g}": Recipe(batch_size="all", lr=lr, steps=200, scale="standard", target_loss=100.0, evaluate_every=1)
+        for lr in (0.02, 0.1, 0.6)
+    }
+    comparison = compare(recipes, seeds=3, runs=tmp_path, name="rates")
+    assert {label: len(group) for label, group in comparison.variants.items()} == dict.fromkeys(recipes, 3)
+    assert [run.recipe.seed for run in comparison.runs] == [0, 1, 2] * 3
+    assert comparison.standing("step").leader == "lr 0.1"
+    assert any("0.6 is beyond the stability limit 0.4994" in sentence for sentence in comparison.sentences)
+    truth = {row[0]: row[1] for row in comparison.tables[1].rows}
+    assert truth["performance"] == "12"
+    page = comparison.report(tmp_path / "report.html").read_text()
+    assert "lr 0.1 is ahead" in page
+    again = Comparison.of(comparison.runs)
+    assert again.sentences == comparison.sentences, "the runs alone say it all"
+    with pytest.raises(RunError, match="exists already"):
+        compare(recipes, seeds=1, runs=tmp_path, name="rates")
+
+
+def test_the_demo_stops_at_a_loss_that_proves_the_weights():
+    # |error|^2 <= 2 loss / lambda_min for every weight, and 1e-3 is promised
+    for recipe in BATCH_SIZES.values():
+        assert math.sqrt(2 * recipe.target_loss / 0.1134) < 1e-3
+
+
+def test_one_run_is_no_comparison(tmp_path):
+    with pytest.raises(RunError, match="at least two"):
+        Comparison.of([made_up(tmp_path, "a", 0, [1.0])])
