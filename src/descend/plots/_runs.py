@@ -74,7 +74,7 @@ def number(value: float, digits: int = 3) -> str:
         return "NaN"
     if math.isinf(value):
         return "infinite" if value > 0 else "minus infinite"
-    if value == 0 or 1000 <= abs(value) < 1e6:
+    if value == 0 or 1000 <= abs(value) < 1e9:
         return f"{value:,.0f}"
     if 1e-3 <= abs(value) < 1000:
         return f"{value:.{digits}g}"
