@@ -125,7 +125,7 @@ def _sheet(run: Run) -> _Sheet:
 def _new_file(file: Path, overwrite: bool) -> Iterator[Path]:
     """A temporary file to write into, which becomes `file` when all is written, and vanishes otherwise."""
     if file.exists() and not overwrite:
-        raise RunError(f"{file} is there already. Choose another name, or allow overwriting it (overwrite=True).")
+        raise RunError(f"{file} is there already. Choose another name, or overwrite it with --force (overwrite=True).")
     temporary = file.with_name(f".{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

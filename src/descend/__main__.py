@@ -1,0 +1,5 @@
+"""`python -m descend` is `descend`."""
+
+from descend.cli import main
+
+main()

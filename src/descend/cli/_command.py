@@ -1,0 +1,125 @@
+"""What all commands share: examples in the help, wrong flags in one helpful sentence, and where runs are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from descend.errors import RunError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from descend.run import Run
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+INTERRUPTED: Final = 130  # what shells say of Ctrl-C: 128 + SIGINT
+
+RECIPE_FILE: Final = "recipe.toml"  # what makes a folder a run; to import descend.run would bring NumPy
+
+
+class Command(click.Command):
+    """A command whose help begins with examples that work as they stand."""
+
+    def __init__(self, *args: Any, examples: Sequence[str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with refused(self, ctx, args):
+            return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        examples(formatter, self.examples)
+        super().format_options(ctx, formatter)
+
+
+def examples(formatter: click.HelpFormatter, lines: Sequence[str]) -> None:
+    with formatter.section("Examples"):
+        for line in lines:
+            formatter.write(f"{' ' * formatter.current_indent}{line}\n")
+
+
+@contextlib.contextmanager
+def refused(command: click.Command, ctx: click.Context, args: Sequence[str]) -> Iterator[None]:
+    """Say what is wrong with a flag, and which one may have been meant."""
+    typed = list(args)  # the parser takes them out of the list
+    try:
+        yield
+    except click.NoSuchOption as error:
+        flags = [flag for parameter in command.get_params(ctx) for flag in parameter.opts if flag.startswith("-")]
+        wrong = next((arg for arg in typed if arg.startswith(error.option_name)), error.option_name).partition("=")[0]
+        near = nearest(f"--{wrong.lstrip('-')}", flags)
+        hint = f"Did you mean {near}? " if near else ""
+        raise click.UsageError(f"There is no flag {wrong}. {hint}See `{ctx.command_path} --help`.") from None
+
+
+def flag(field: str) -> str:
+    """The flag of a field of a recipe."""
+    return f"--{field.replace('_', '-')}"
+
+
+def version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"descend {version('descend')}")
+        ctx.exit()
+
+
+# --- flags that several commands have ---------------------------------------------------------------------------------
+
+
+def runs_flag(function: F) -> F:
+    return click.option(
+        "--runs", metavar="FOLDER", type=click.Path(path_type=Path), default=Path("runs"), help="Where runs are. [runs]"
+    )(function)
+
+
+def json_flag(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")(function)
+
+
+def quiet_flag(function: F) -> F:
+    return click.option("--quiet", is_flag=True, help="Print nothing but errors.")(function)
+
+
+class RunName(click.ParamType[str]):
+    """The name of a run in the runs folder, or the path of its own folder."""
+
+    name = "run"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        heads = Path(ctx.params.get("runs") or "runs").glob(f"*/{RECIPE_FILE}")
+        names = sorted(head.parent.name for head in heads)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)] or [
+            CompletionItem(incomplete, type="dir")
+        ]
+
+
+def find_run(name: str, runs: Path) -> Run:
+    """The run called `name` in `runs`, or in the folder `name`. Raises RunError, naming what may have been meant."""
+    from descend.run import Run
+
+    path = Path(name)
+    if (path / RECIPE_FILE).is_file():
+        return Run(path)
+    if not runs.is_dir():
+        raise RunError(f"There is no run '{name}', and no folder {runs} either. Name the folder of runs with --runs.")
+    return Run(runs / name)
+
+
+def find_runs(names: Sequence[str], runs: Path) -> list[Run]:
+    """The runs of these names; the name of a folder of runs, such as a comparison, stands for all in it."""
+    from descend.run import list_runs
+
+    found: list[Run] = []
+    for name in names:
+        found += list_runs(runs / name) or list_runs(name) or [find_run(name, runs)]
+    return found

@@ -1,0 +1,134 @@
+"""descend compare: which of several ways to train is ahead, and is it more than chance?"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from descend.cli._command import INTERRUPTED, RunName, find_runs, json_flag, quiet_flag, runs_flag
+from descend.cli._fields import CoreCommand, every_option, given
+from descend.cli._print import print_json, print_table
+from descend.cli._runs import overview
+from descend.errors import MissingExtraError
+from descend.recipe import CORE, PARTS, Recipe, options_of
+
+if TYPE_CHECKING:
+    from descend.comparison import Comparison
+
+EXAMPLES = (
+    "descend compare",
+    "descend compare --data moons --model mlp --optimizer sgd,momentum,adam --epochs 5 --seeds 3",
+    "descend compare --data digits --batch-size 32,256 --lr 0.01,0.1 --steps 50 --seeds 2 --name batch-or-lr",
+    "descend compare moons-mlp-adam-001 moons-mlp-sgd-001 --out moons.html",
+)
+
+
+@click.command(
+    cls=CoreCommand, examples=EXAMPLES, short_help="Train several variants: which is ahead, and is it more than chance?"
+)
+@click.argument("names", metavar="[RUN...]", type=RunName(), nargs=-1)
+@click.option(
+    "--recipe", "files", metavar="FILE", type=click.Path(path_type=Path), multiple=True, help="A recipe; give several."
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=5, help="Runs of each variant, with seeds 0, 1, ... [5]")
+@click.option("--name", help="The folder of the runs in --runs. [compare-001, -002, ...]")
+@click.option("--out", metavar="FILE.html", type=click.Path(path_type=Path), help="The report. [beside the runs]")
+@runs_flag
+@quiet_flag
+@json_flag
+@click.pass_context
+def command(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    files: tuple[Path, ...],
+    seeds: int,
+    name: str | None,
+    out: Path | None,
+    runs: Path,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train variants with several seeds and say which is ahead by updates, examples and seconds.
+
+    Values with commas make the variants, one for every combination; an option counts for the variants that have it.
+    Without such a value the variants are batch, mini-batch and stochastic gradient descent on the employee-bonus
+    data, changed by the flags. With RUNs nothing is trained: those runs are compared.
+    """
+    fields = given(ctx)
+    if names and (fields or files):
+        raise click.UsageError("Give runs to compare, or flags to train with, but not both.")
+    if "seed" in fields:
+        raise click.UsageError("A comparison takes the seeds 0, 1, ...: say how many with --seeds, without --seed.")
+    from descend import comparison
+
+    if names:
+        result = comparison.Comparison.of(find_runs(names, runs))
+        out = out or result.runs[0].folder / "comparison.html"
+    else:
+        recipes = variants(fields, {file.stem: Recipe.load(file) for file in files}, comparison.BATCH_SIZES)
+        if not quiet:
+            click.echo(f"Training {' | '.join(recipes)}, with {seeds} seed{'s' * (seeds > 1)} each.", err=True)
+        result = comparison.compare(recipes, seeds=seeds, runs=runs, name=name, progress=not quiet)
+        out = out or result.runs[0].folder.parent / "report.html"
+    _show(result, out, quiet=quiet, as_json=as_json)
+    if any(run.status == "interrupted" for run in result.runs):
+        ctx.exit(INTERRUPTED)
+
+
+def variants(
+    fields: Mapping[str, str], bases: Mapping[str, Recipe], default: Mapping[str, Recipe]
+) -> Mapping[str, Recipe]:
+    """Every combination of the values with commas, on every base, by what sets it apart."""
+    text = {option.name for option in every_option() if option.kind is str and option.name not in PARTS}
+    values = {name: [value] if name in text else value.split(",") for name, value in fields.items()}
+    varied = [name for name in values if len(values[name]) > 1]
+    bases = bases or ({"": Recipe()} if varied else default)
+    combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+    made: dict[str, Recipe] = {}
+    for (label, base), fields in itertools.product(bases.items(), combinations):
+        owned = _owned(fields, base, combinations)
+        words = [owned[name] if name in PARTS else f"{name}={owned[name]}" for name in varied if name in owned]
+        words = [label, *words] if len(bases) > 1 else words
+        made.setdefault(", ".join(words) or label, base.but(**owned))
+    if len(made) < 2:
+        raise click.UsageError("A comparison needs two variants: give values with commas, such as --lr 0.01,0.1.")
+    return made
+
+
+def _owned(fields: Mapping[str, str], base: Recipe, combinations: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The fields that a variant has; one that no variant has stays, for the recipe to refuse."""
+    has = _options(base, fields)
+    somewhere = {name for other in combinations for name in _options(base, other)}
+    return {name: value for name, value in fields.items() if name in CORE or name in has or name not in somewhere}
+
+
+def _options(base: Recipe, fields: Mapping[str, str]) -> Collection[str]:
+    return options_of({part: fields.get(part, base[part]) for part in PARTS})
+
+
+def _show(result: Comparison, out: Path, *, quiet: bool, as_json: bool) -> None:
+    """Print the verdict and what it rests on, and write the report."""
+    if not quiet and not as_json:
+        for table in result.tables:
+            print_table(table.columns, table.rows, table.title)
+        click.echo("\n".join(result.sentences))
+    written = _report(result, out)
+    if as_json:
+        tables = [{"title": table.title, "columns": table.columns, "rows": table.rows} for table in result.tables]
+        facts = {"sentences": result.sentences, "tables": tables, "report": written and str(written)}
+        print_json(facts | {"runs": [overview(run) for run in result.runs]})
+    elif written and not quiet:
+        click.echo(f"The report is in {written}. Open it in a browser.")
+
+
+def _report(result: Comparison, out: Path) -> Path | None:
+    """Write the report; where its packages are missing, say so: the comparison itself is worth as much without."""
+    try:
+        return result.report(out)
+    except MissingExtraError as error:
+        click.echo(f"No report: {error}", err=True)
+        return None
