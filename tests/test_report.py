@@ -157,8 +157,7 @@ def test_nothing_that_comes_from_outside_is_markup(tmp_path: Path) -> None:
 
 def test_the_head_says_what_was_trained_and_how_it_ended(page_of_one: Page) -> None:
     assert (
-        "Linear on employee_bonus, trained with momentum. Finished after 39 updates in 0.39 seconds."
-        in page_of_one.text
+        "Trained linear on employee_bonus with momentum. Finished after 39 updates in 0.39 seconds." in page_of_one.text
     )
 
 
@@ -194,16 +193,17 @@ def test_fifteen_runs_of_three_variants_are_told_as_three(page_of_fifteen: Page)
     ]
     assert tables["What sets them apart"] == [["batch_size", "all", "32", "1"]]
     assert len(tables["Every run"]) == 15
+    assert "All 15 runs went through without an incident." in page_of_fifteen.text
     assert page_of_fifteen.tags.count("table") == 6
     assert page_of_fifteen.tags.count("pre") == 6
-    assert "15 runs, 3 variants: linear on employee_bonus, trained with sgd. 15 finished." in page_of_fifteen.text
+    assert "Trained linear on employee_bonus with sgd: 15 runs of 3 variants. 15 finished." in page_of_fifteen.text
 
 
-def test_verdict_and_tables_of_a_comparison_take_the_place_of_the_reports_own(fifteen: list[Run]) -> None:
+def test_verdict_and_tables_of_a_comparison_take_the_place_of_the_reports_own(one: Run) -> None:
     table = report.Table(
         "Cost", ["variant", "updates", "seconds"], [["batch", 12000, 0.31061], ["sgd", None, float("inf")]]
     )
-    page = Page(report.page(fifteen, title="Which?", verdict=["Mini-batch is ahead over seconds."], tables=[table]))
+    page = Page(report.page([one], title="Which?", verdict=["Mini-batch is ahead over seconds."], tables=[table]))
     assert page.tables["Cost"] == [["batch", "12,000", "0.3106"], ["sgd", "–", "infinite"]]
     assert "Mini-batch is ahead over seconds." in page.text
     assert not [title for title in page.tables if title.startswith(("Where", "Learned"))]
@@ -252,7 +252,6 @@ def test_of_several_runs_incidents_are_told_with_how_many_they_befell(tmp_path: 
     page = Page(report.page(runs))
     assert "lr=0.2: Diverged after 39 updates in 0.39 seconds. (1 of 3 runs)" in page.text
     assert "4 finished, 1 diverged" in page.text.lower()
-    assert "All 4 runs went through without an incident." in Page(report.page(runs[:4])).text
 
 
 def test_the_file_is_written_where_it_was_asked_for(one: Run, texts: dict[str, str], tmp_path: Path) -> None:

@@ -143,13 +143,16 @@ def _title(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> str:
 def _headline(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[str]:
     """What was trained, how it ended, and what is wrong with it."""
     used = {part: " and ".join(dict.fromkeys(str(run.recipe[part]) for run in runs)) for part in PARTS}
-    what = f"{used['model']} on {used['data']}, trained with {used['optimizer']}"
+    what = f"{used['model']} on {used['data']} with {used['optimizer']}"
     if len(runs) == 1:
         ended = _ending(runs[0])
-        return [f"{what[0].upper()}{what[1:]}. {ended}", *_beyond(runs)]
+        return [f"Trained {what}. {ended}", *_beyond(runs)]
     counts = Counter(map(_status, runs))
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return [f"{len(runs)} runs, {len(groups)} variants: {what}. {statuses[0].upper()}{statuses[1:]}.", *_beyond(runs)]
+    return [
+        f"Trained {what}: {len(runs)} runs of {len(groups)} variants. {statuses[0].upper()}{statuses[1:]}.",
+        *_beyond(runs),
+    ]
 
 
 def _beyond(runs: Sequence[Run]) -> list[str]:
@@ -205,7 +208,7 @@ def _happened(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[
 
 
 def _story(run: Run, *, alone: bool) -> list[str]:
-    told = [_sentence(note) for note in run.notes() if note.kind not in ("started", "truth", "ended")]
+    told = [_sentence(note) for note in run.notes() if note.kind not in ("started", "truth", "label", "ended")]
     quiet = run.status in ("finished", "early stopped", "target reached") and not alone
     return told if quiet else [*told, _ending(run)]
 

@@ -177,12 +177,19 @@ def test_the_clock_is_an_option(tmp_path: Path) -> None:
     assert axes.get_lines()[0].get_xdata()[-1] == 32 * 60
 
 
+@pytest.mark.parametrize("layers", [3, 12])
+def test_layers_are_drawn_from_the_first_to_the_last_measurement(tmp_path: Path, layers: int) -> None:
+    axes = PLOTS["gradient_norms"]([record(tmp_path / "a", layers=layers)]).axes[0]
+    left, right = axes.get_xlim()
+    assert left <= 1 < 58 <= right < 64
+
+
 def test_a_loss_that_stops_being_finite_is_marked_where_it_does(tmp_path: Path) -> None:
     figure = PLOTS["loss"]([record(tmp_path / "a", loss=sick)])
     (axes,) = figure.axes
     assert axes.collections[0].get_offsets().tolist() == [[30.0, 1.0]]
     assert [text.get_text() for text in axes.texts] == ["infinite"]
-    assert "infinite at update 31" in figure.caption  # the training loss is next evaluated there
+    assert figure.caption == "Batch loss rises from 10 to 1.0e+29 over 29 updates; it is infinite at update 30."
 
 
 def test_several_variants_have_one_colour_each_and_their_labels_in_the_legend(tmp_path: Path) -> None:
@@ -307,6 +314,14 @@ def test_log_axes_hold_all_data_and_have_two_to_nine_distinct_labels(low: float,
     shown = [tick for tick in axes.get_yticks() if bottom <= tick <= top]
     labels = {axes.yaxis.get_major_formatter()(tick) for tick in shown}
     assert 2 <= len(labels) == len(shown) <= 9
+
+
+def test_a_log_axis_leaves_out_nothing_where_a_line_is_zero() -> None:
+    _, (axes,) = canvas()
+    axes.plot(range(10), [1.0, 0.01, *[0.0] * 8])
+    log_where_wide(axes)
+    assert axes.get_yscale() == "log"
+    assert axes.get_xlim()[1] >= 9
 
 
 @pytest.mark.parametrize("values", [[1.0, 5.0], [-1.0, 1e6], [0.0, 0.0], [np.nan, np.nan], []])

@@ -31,7 +31,7 @@ def curve(axes: Axes, values: Series, colour: str, **style: Any) -> None:
 
 
 def time_axis(axes: Axes, clock: str) -> None:
-    """Name the x-axis after its clock; updates and examples are counted in whole numbers."""
+    """Name the x-axis of a drawn panel after its clock; updates and examples are counted in whole numbers."""
     axes.set_xlabel(CLOCK[clock])
     low, high = axes.get_xlim()
     if clock != "seconds" and high - low < 4:

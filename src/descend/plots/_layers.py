@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,10 +22,17 @@ PANELS: Final = 6
 Layers = Mapping[str, Series]
 
 
-def by_layer(runs: Sequence[Run], measures: Mapping[str, str], *, guide: float | None = None) -> Figure:
+def by_layer(
+    runs: Sequence[Run],
+    measures: Mapping[str, str],
+    *,
+    guide: float | None = None,
+    shares: Collection[str] = (),
+) -> Figure:
     """A panel for each measure (key: its series, value: its axis label) of the first run of each variant.
 
-    `guide` is a value to compare with, drawn dotted.
+    `guide` is a value to compare with, drawn dotted; `shares` are the measures that lie between 0 and 1, which are not
+    drawn on a log scale.
     """
     found = [
         (label, measure, layers)
@@ -40,11 +47,11 @@ def by_layer(runs: Sequence[Run], measures: Mapping[str, str], *, guide: float |
     keys: dict[str, Line2D] = {}
     for axes, (label, measure, layers) in zip(panels, found, strict=False):
         axes.set(ylabel=measures[measure], title=label if several else "")
-        time_axis(axes, "step")
         if len(layers) > LINES:
-            _heat_map(axes, layers)
+            _heat_map(axes, layers, log=measure not in shares)
         else:
-            keys |= _lines(axes, layers, guide)
+            keys |= _lines(axes, layers, guide, log=measure not in shares)
+        time_axis(axes, "step")
     legend(figure, list(keys.values()))
     left_out = f" {len(found) - PANELS} more panels are left out." if len(found) > PANELS else ""
     figure.caption = (
@@ -59,7 +66,7 @@ def _layers(run: Run, measure: str) -> Layers:
     return {place: values for place, values in recorded.items() if len(values.x)}
 
 
-def _lines(axes: Axes, layers: Layers, guide: float | None) -> dict[str, Line2D]:
+def _lines(axes: Axes, layers: Layers, guide: float | None, *, log: bool) -> dict[str, Line2D]:
     parts = [place for place in layers if place != "all"]
     # viridis without its ends, which vanish on a dark and on a white page
     inks = map(to_hex, colormaps["viridis"](np.linspace(0.3, 0.8, max(len(parts), 1))))
@@ -69,11 +76,12 @@ def _lines(axes: Axes, layers: Layers, guide: float | None) -> dict[str, Line2D]
         curve(axes, values, **styles[place])
     if guide is not None:
         axes.axhline(guide, color=INK, linestyle=":", linewidth=0.9)
-    log_where_wide(axes)
+    if log:
+        log_where_wide(axes)
     return {place: key(place, **styles[place]) for place in layers}
 
 
-def _heat_map(axes: Axes, layers: Layers) -> None:
+def _heat_map(axes: Axes, layers: Layers, *, log: bool) -> None:
     """Layers from top to bottom as they follow in the network; where a value is not finite the map is vermillion."""
     rows = {place: values for place, values in layers.items() if place != "all"}
     x = max((values.x for values in rows.values()), key=len)
@@ -81,7 +89,7 @@ def _heat_map(axes: Axes, layers: Layers) -> None:
     table = np.stack([v.y[np.searchsorted(v.x, x, side="right").clip(1) - 1] for v in rows.values()])
     finite = table[np.isfinite(table)]
     positive = finite[finite > 0]
-    log = len(positive) and finite.min() >= 0 and positive.max() > WIDE * positive.min()
+    log = log and len(positive) > 0 and finite.min() >= 0 and positive.max() > WIDE * positive.min()
     low, high = (positive.min(), positive.max()) if log else (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
     image = axes.imshow(
         np.where(np.isfinite(table), np.clip(table, low, high), np.nan),
@@ -108,4 +116,4 @@ def _range(what: str, layers: Layers) -> str:
     ends = {place: float(values.y[-1]) for place, values in layers.items() if place != "all"}
     extremes = dict.fromkeys(place for pick in (min, max) for place in [pick(ends, key=ends.__getitem__, default="")])
     words = " and ".join(f"{number(ends[place])} in {place}" for place in extremes if place)
-    return f"{what} at the end: {'between ' if len(extremes) > 1 else ''}{words}."
+    return f"{what.capitalize()} at the end: {'between ' if len(extremes) > 1 else ''}{words}."

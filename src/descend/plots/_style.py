@@ -49,6 +49,7 @@ PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 """Okabe & Ito 2008 without yellow and black: told apart by colour-blind readers, legible on white and on near-black."""
 
 WIDTH: Final = 4.8  # inches; scaled to a phone's width, text of 9 points is still legible
+_LEGEND: Final = 0.17  # inches: a line of the legend
 WIDE: Final = 10.0  # a greatest value this many times the least is drawn on a log scale
 
 _STYLE: Final[dict[str, Any]] = {
@@ -182,6 +183,7 @@ def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     widest = max(map(len, labels), default=0)
     columns = max(1, min(len(labels), int(figure.get_figwidth() * 13) // (widest + 6)))
     if handles:
+        figure.set_figheight(figure.get_figheight() + _LEGEND * -(-len(labels) // columns))
         figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.6, borderaxespad=0.2)
 
 
@@ -198,6 +200,7 @@ def log_where_wide(axes: Axes, which: Literal["x", "y"] = "y") -> None:
         return
     low, high = np.log10(positive.min()), np.log10(positive.max())
     margin = 0.04 * (high - low)
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # else matplotlib would leave out where the lines are zero
     axes.set(**{f"{which}scale": "log", f"{which}lim": (10 ** (low - margin), 10 ** (high + margin))})
     axis = axes.xaxis if which == "x" else axes.yaxis
     stride = math.ceil((high - low) / 6)

@@ -19,4 +19,4 @@ MEASURES: Final = {
 @styled
 def activations(runs: Sequence[Run]) -> Figure:
     """Share of dead and of saturated units, and the variance of a unit over the inputs of a batch."""
-    return by_layer(runs, MEASURES)
+    return by_layer(runs, MEASURES, shares=("dead_units", "saturation"))

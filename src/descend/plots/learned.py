@@ -75,7 +75,7 @@ def _dash(axes: Axes, feature: str, true: dict[str, float], ink: str) -> None:
 
 def _frame(axes: Axes, true: Sequence[float]) -> None:
     """Keep the true values legible when a parameter diverges: lines may then leave the panel."""
-    reach = 4 * max((abs(value) for value in true), default=0.0)
+    reach = 2 * max((abs(value) for value in true), default=0.0)
     low, high = axes.get_ylim()
     if reach:
         axes.set_ylim(max(low, -reach), min(high, reach))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from descend.plots._curves import curve, key, name_crosses, smooth, time_axis
-from descend.plots._runs import course, ends, series, variants
+from descend.plots._runs import course, ends, first_non_finite, series, variants
 from descend.plots._style import INK, Axes, Figure, Line2D, blank, canvas, colour, legend, log_where_wide, styled
 from descend.run import Run, Series
 
@@ -69,6 +69,7 @@ def _training_name(run: Run) -> str:
 def _caption(runs: Sequence[Run]) -> str:
     if len(runs) == 1:
         recorded = {name: series(runs[0], name) for name in ("loss/train", "loss/batch", "loss/validation")}
-        main = max(recorded, key=lambda name: min(len(recorded[name].x), 2))
+        lost = first_non_finite(recorded["loss/batch"])  # training may end before the next evaluation sees it
+        main = "loss/batch" if lost else max(recorded, key=lambda name: min(len(recorded[name].x), 2))
         return course(NAMES[main], recorded[main])
     return ends("Training loss", runs, _training_name)
