@@ -108,6 +108,22 @@ def test_ctrl_c_ends_a_run_after_the_step_with_everything_saved(variant, tmp_pat
     assert_same_run(resume(run.folder), uncut)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_killed_just_before_it_notes_its_end_ends_the_same_way(variant, tmp_path, monkeypatch):
+    recipe, note = VARIANTS[variant], Recorder.note
+    uncut = fit(recipe, runs=tmp_path, name="uncut")
+
+    def note_but_the_end(self: Recorder, kind: str, step: int, **details: object) -> None:
+        if kind == "ended":
+            raise Cut
+        note(self, kind, step, **details)
+
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(Recorder, "note", note_but_the_end)
+        fit(recipe, runs=tmp_path, name="cut")
+    assert_same_run(resume(tmp_path / "cut"), uncut)
+
+
 def test_early_stopping_did_stop_the_run_that_is_resumed_above(tmp_path):
     run = fit(VARIANTS["schedule and early stopping"], runs=tmp_path)
     assert run.status == "early stopped"

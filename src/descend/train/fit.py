@@ -23,7 +23,7 @@ from descend.run import Recorder, Run, new_folder, run_folder
 from descend.train import checkpoint
 from descend.train.build import Parts, build
 from descend.train.evaluate import evaluate
-from descend.train.non_finite import gradients_of, healthy, locate
+from descend.train.non_finite import finite_weights, gradients_of, healthy, locate
 from descend.train.observe import Observer
 from descend.train.progress import Bar, progress_bar
 from descend.train.stop import EarlyStopping
@@ -106,6 +106,8 @@ class _Position:
     seconds: float = 0.0  # of training: evaluations and checkpoints do not count
     lr_scale: float = 1.0  # lowered by each rewind
     rewinds: int = 0
+    evaluated_at: int = -1  # the step of the last evaluation
+    ending: str | None = None  # why it ends after this step
 
 
 class _Trainer:
@@ -120,12 +122,10 @@ class _Trainer:
             parts.optimizer,
         )
         self.at = _Position()
-        self.ending: str | None = None
         self.stopper = EarlyStopping(self.recipe.patience, self.recipe.min_delta)
         self.observer = Observer(parts, report=lambda what: recorder.note("monitor", self.at.step, sentence=what))
         self.checkpoints = recorder.folder / "checkpoints"
         self.saved_at = time.perf_counter()
-        self.evaluated_at = 0
         self.scalars: dict[float, Tensor] = {}
         # a batch that is skipped must not leave its mark on running statistics
         self.buffers = list(self.model.buffers()) if self.recipe.non_finite == "skip" else []
@@ -134,9 +134,9 @@ class _Trainer:
         """Train until something ends it, and write down what."""
         try:
             self._go_on() if resuming else self._begin()
-            while self.ending is None:
+            while self.at.ending is None:
                 self._steps()
-            self._end(self.ending)
+            self._end(self.at.ending)
         except BaseException as error:
             with contextlib.suppress(OSError, DescendError):  # on a full disk even this cannot be written
                 self.recorder.note("ended", self.at.step, why="failed", error=f"{type(error).__name__}: {error}")
@@ -220,11 +220,11 @@ class _Trainer:
 
     def _over(self) -> bool:
         """Whether the run ends before the next step; sets `ending`."""
-        if self.ending is None and self.at.step >= self.parts.steps:
-            self.ending = "finished"
-        if self.ending is None and self.asked.is_set():
-            self.ending = "interrupted"
-        return self.ending is not None
+        if self.at.ending is None and self.at.step >= self.parts.steps:
+            self.at.ending = "finished"
+        if self.at.ending is None and self.asked.is_set():
+            self.at.ending = "interrupted"
+        return self.at.ending is not None
 
     # --- around the loop ----------------------------------------------------------------------------------------------
 
@@ -273,26 +273,25 @@ class _Trainer:
     def _evaluate(self) -> None:
         """Record how good the model is now, and end the run if it is good enough or has stopped getting better."""
         values = evaluate(self.parts)
-        self.evaluated_at = self.at.step
+        self.at.evaluated_at = self.at.step
         self.recorder.log(self.at.step, self.at.examples, self.at.seconds, values)
         loss = values.get("loss/validation", values["loss/train"])
         self.stopper.see(loss, self.at.step, self.model)
         if self.recipe.target_loss is not None and loss <= self.recipe.target_loss:
-            self.ending = "target reached"
+            self.at.ending = "target reached"
         elif self.stopper.exhausted:
-            self.ending = "early stopped"
+            self.at.ending = "early stopped"
 
     def _end(self, why: str) -> None:
         """Keep the final weights (after early stopping the best ones), and note how it ended."""
-        if why == "finished" and self.evaluated_at != self.at.step:
+        if why == "finished" and self.at.evaluated_at != self.at.step:
             self._evaluate()
-            why = self.ending or why
+            why = self.at.ending or why
         if why not in ("interrupted", "non-finite"):
             self.stopper.restore(self.model)
-        if not healthy(0.0, self.optimizer):
+        if not finite_weights(self.optimizer):
             why = "non-finite"
-        elif why != "non-finite" or not self.at.step:
-            self._save()
+        self._save()
         best = {"best_loss": self.stopper.best_loss, "best_step": self.stopper.best_step}
         self.recorder.note("ended", self.at.step, why=why, seconds=self.at.seconds, **best)
 
@@ -307,7 +306,7 @@ class _Trainer:
         if self.recipe.non_finite == "rewind" and self.at.rewinds < MOST_REWINDS:
             self._rewind()
         else:
-            self.ending = "non-finite"
+            self.at.ending = "non-finite"
         return True
 
     def _rewind(self) -> None:
@@ -325,7 +324,7 @@ class _Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint, unless the weights are no longer finite: a good one is never replaced by a bad one."""
-        if healthy(0.0, self.optimizer):
+        if finite_weights(self.optimizer):
             checkpoint.save(self.checkpoints, self.at.step, self._state())
         self.saved_at = time.perf_counter()
 
@@ -343,6 +342,8 @@ class _Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         _set_random_state(state["random"], self.parts.device)
         self.at = _Position(**state["position"])
+        if self.at.ending == "interrupted":
+            self.at.ending = None
         self.stopper = EarlyStopping(**state["stopper"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -39,11 +40,16 @@ def healthy(loss: float, optimizer: RuleOptimizer) -> bool:
     Costs one sum over each; only where that is not finite (a sum of finite numbers may overflow) are they looked at
     one by one.
     """
-    weights = [weights for weights, _ in optimizer.flats] or _parameters_of(optimizer)
-    return math.isfinite(loss) and all(
-        math.isfinite(tensor.sum().item()) or bool(tensor.isfinite().all())
-        for tensor in (*gradients_of(optimizer), *weights)
-    )
+    return math.isfinite(loss) and _all_finite(gradients_of(optimizer)) and finite_weights(optimizer)
+
+
+def finite_weights(optimizer: RuleOptimizer) -> bool:
+    """Whether every weight is finite."""
+    return _all_finite([weights for weights, _ in optimizer.flats] or _parameters_of(optimizer))
+
+
+def _all_finite(tensors: Iterable[Tensor]) -> bool:
+    return all(math.isfinite(tensor.sum().item()) or bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def locate(loss: float, model: nn.Module, inputs: Tensor) -> Problem:
