@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.ticker import MultipleLocator
 
 from descend.plots._runs import CLOCK, first_non_finite
-from descend.plots._style import INK, Axes, Line2D
+from descend.plots._style import INK, Axes, Line2D, MultipleLocator
 from descend.run import Floats, Series
 
 POINTS: Final = 600  # about one a pixel of a panel

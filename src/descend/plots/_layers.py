@@ -6,13 +6,30 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import LogNorm, Normalize, to_hex
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from descend.plots._curves import curve, key, time_axis
 from descend.plots._runs import number, places, series, variants
-from descend.plots._style import INK, PALETTE, WIDE, Axes, Figure, Line2D, blank, canvas, legend, log_where_wide, tick
+from descend.plots._style import (
+    INK,
+    PALETTE,
+    WIDE,
+    Axes,
+    Figure,
+    FuncFormatter,
+    Line2D,
+    LogLocator,
+    LogNorm,
+    MaxNLocator,
+    Normalize,
+    NullLocator,
+    blank,
+    canvas,
+    colormaps,
+    legend,
+    log_where_wide,
+    tick,
+    to_hex,
+)
 from descend.run import Run, Series
 
 LINES: Final = 8  # more layers than this make a heat map
@@ -53,11 +70,9 @@ def by_layer(
             keys |= _lines(axes, layers, guide, log=measure not in shares)
         time_axis(axes, "step")
     legend(figure, list(keys.values()))
+    sentences = [(f"{label}: " if several else "") + _range(measures[what], layers) for label, what, layers in found]
     left_out = f" {len(found) - PANELS} more panels are left out." if len(found) > PANELS else ""
-    figure.caption = (
-        " ".join(f"{label}: " * several + _range(measures[measure], layers) for label, measure, layers in found)
-        + left_out
-    )
+    figure.caption = " ".join(sentences[:PANELS]) + left_out
     return figure
 
 

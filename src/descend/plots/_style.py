@@ -1,5 +1,9 @@
-"""One look for all figures: a palette, axes, log scales, and SVG that follows the page's colour scheme."""
-# ruff: noqa: E402 - a missing matplotlib is to be reported with the extra that brings it, before it is imported
+"""One look for all figures: a palette, axes, log scales, and SVG that follows the page's colour scheme.
+
+What figures use of matplotlib they import from here, where a missing matplotlib is reported with the extra that
+brings it.
+"""
+# ruff: noqa: E402 - `optional` has to speak before matplotlib is imported
 
 from __future__ import annotations
 
@@ -23,9 +27,11 @@ from descend.run import replace
 optional("matplotlib", "report", "Drawing a figure")
 import matplotlib
 import matplotlib.figure
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize, to_hex
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
 __all__ = [
     "INK",
@@ -34,14 +40,23 @@ __all__ = [
     "WIDTH",
     "Axes",
     "Figure",
+    "FuncFormatter",
     "Line2D",
+    "LogLocator",
+    "LogNorm",
+    "MaxNLocator",
+    "MultipleLocator",
+    "Normalize",
+    "NullLocator",
     "blank",
     "canvas",
+    "colormaps",
     "colour",
     "legend",
     "log_where_wide",
     "styled",
     "tick",
+    "to_hex",
 ]
 
 INK: Final = "#24292f"  # becomes currentColor in SVG
