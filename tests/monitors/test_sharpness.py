@@ -36,7 +36,7 @@ def quadratic(curvature: Tensor) -> Loss:
 NOTHING = torch.zeros(1)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, derandomize=True)  # the module says why no draw at all is certain
 @given(seed=st.integers(0, 2**16), outputs=st.integers(1, 3))
 def test_sharpness_is_the_top_eigenvalue_of_the_hessian_also_from_a_warm_start(seed: int, outputs: int) -> None:
     torch.manual_seed(seed)
