@@ -57,7 +57,7 @@ $(BIN)/python:
 	done; \
 	if [ -z "$$python" ]; then \
 	    echo "descend needs Python 3.11 or later, which was not found as: $(PYTHONS)." >&2; \
-	    echo "Install it, or say where it is: make PYTHON=/path/to/python" >&2; \
+	    echo "Install it, or say where it is: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python" >&2; \
 	    exit 1; \
 	fi; \
 	if ! $$python -c 'import ensurepip' 2>/dev/null; then \
@@ -65,13 +65,12 @@ $(BIN)/python:
 	fi; \
 	$$python -m venv --clear $(VENV)
 
-# Shell commands that install the Debian packages $(1), as root or by sudo, or that say why they cannot.
-define debian
-as_root=; if [ `id -u` -ne 0 ]; then as_root=sudo; fi; \
-if ! command -v apt-get >/dev/null || ! command -v $${as_root:-true} >/dev/null; then \
-    echo "Missing:" $(1) "- install it with the machine's package manager, then run make again." >&2; \
-    exit 1; \
-fi; \
-echo "Installing with apt-get:" $(1); \
-$$as_root apt-get update --quiet && $$as_root apt-get install --yes --no-install-recommends $(1) || exit 1
-endef
+# Shell commands that install Debian packages, as root or by sudo, or say why they cannot.
+debian = \
+	as_root=; if [ `id -u` -ne 0 ]; then as_root=sudo; fi; \
+	if ! command -v apt-get >/dev/null || ! command -v $${as_root:-true} >/dev/null; then \
+	    echo "Missing:" $(1) "- install it with your package manager, then run make again." >&2; \
+	    exit 1; \
+	fi; \
+	echo "Installing with apt-get:" $(1); \
+	$$as_root apt-get update --quiet && $$as_root apt-get install --yes --no-install-recommends $(1) || exit 1
