@@ -129,7 +129,7 @@ def test_the_examples_looked_at_are_spread_evenly_and_are_at_least_as_many_as_pr
     numbers = torch.arange(rows)[:, None].expand(rows, width)
     looked_at = some_examples(numbers)[:, 0].tolist()
     assert len(looked_at) >= min(rows, 8)
-    assert len(looked_at) * width >= min(rows * width, 2**14 - width)
+    assert len(looked_at) * width >= min(rows * width, 2**13 - width)
     assert len({after - before for before, after in itertools.pairwise(looked_at)}) <= 1
     assert looked_at[0] == 0
     assert rows - looked_at[-1] <= max(1, rows // len(looked_at) + 1) or len(looked_at) == rows

@@ -10,18 +10,18 @@ from typing import Final
 from jaxtyping import Shaped
 from torch import Tensor
 
-NUMBERS: Final = 2**14  # of an activation: enough to know a mean and a standard deviation to 1 %
+NUMBERS: Final = 2**13  # of an activation: enough to know a mean and a standard deviation to 1 %
 EXAMPLES: Final = 8  # of an activation with many numbers an example
-ROWS: Final = 64  # of a parameter: their norm tells that of all rows to a few percent
+ROWS: Final = 32  # of a parameter: their norm tells that of all rows to a few percent
 
 
 def some_examples(output: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "some ..."]:
-    """Examples of a batch with at least 16,384 numbers, and at least 8 examples, as far as there are as many."""
+    """Examples of a batch with at least 8,192 numbers, and at least 8 examples, as far as there are as many."""
     return _spaced(output, max(EXAMPLES, NUMBERS * len(output) // output.numel())).contiguous()
 
 
 def some_rows(parameter: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-    """64 to 127 rows of a matrix (or a convolution) with more; all of any other parameter. A view."""
+    """32 to 63 rows of a matrix (or a convolution) with more; all of any other parameter. A view."""
     return _spaced(parameter, ROWS) if parameter.dim() > 1 else parameter
 
 

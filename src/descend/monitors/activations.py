@@ -4,7 +4,7 @@
 shrinks or grows from layer to layer by a constant factor is an initialisation that does not fit the activation
 (He et al. 2015, section 2.2). A healthy-looking one is no proof of health: see input_variance.
 
-Over evenly spaced examples of the batch that have 16,384 numbers, but at least 8 of them.
+Over evenly spaced examples of the batch that have 8,192 numbers, but at least 8 of them.
 """
 
 from __future__ import annotations

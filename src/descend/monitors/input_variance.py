@@ -6,7 +6,7 @@ make no difference. In a 20-layer ReLU network of width 256 with PyTorch's defau
 of 0.03 looks healthy at the last layer, but the share is 3e-7: what is left are the biases. (In float32, 1e-7 is
 rounding error.)
 
-Over evenly spaced examples of the batch that have 16,384 outputs, but at least 8 of them. A batch of one row gives no
+Over evenly spaced examples of the batch that have 8,192 outputs, but at least 8 of them. A batch of one row gives no
 value.
 """
 

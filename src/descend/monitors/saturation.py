@@ -5,7 +5,7 @@ An output is saturated where the activation's derivative is below 2 % of its max
 tanh, shifted and scaled.) Gradients through such units shrink 50 times or more, as in Glorot & Bengio 2010, section 3.
 
 Looks at Sigmoid and Tanh modules and at plain recurrent layers with tanh; the gates inside an LSTM or a GRU cannot be
-seen. Over evenly spaced examples of the batch that have 16,384 outputs, but at least 8 of them.
+seen. Over evenly spaced examples of the batch that have 8,192 outputs, but at least 8 of them.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ itself, 1 means nothing.
 
 By the Lanczos method (Golub & Van Loan, "Matrix Computations", section 10.1) with Hessian-vector products (Pearlmutter
 1994); no Hessian is formed. The residual says how far the value is from an eigenvalue: at most 1e-3 of it, unless 100
-products did not get so far. That it is the top one and not a near neighbour no such method can promise (2 of 3000 random
-spectra were off by up to 5 %). The search starts where the last one ended: in trials on networks of 9,000 to
+products did not get so far. That it is the top one and not a near neighbour no such method can promise (2 of 3000
+random spectra were off, by up to 5 %). The search starts where the last one ended: in trials on networks of 9,000 to
 670,000 parameters the first measurement took 12 to 35 products and later ones 12 to 18, each at about the price of a
 training step. Keeps 20 vectors as long as the parameters.
 """

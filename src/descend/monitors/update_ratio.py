@@ -5,8 +5,8 @@ the ratio 1 at its first step and not infinity; where the weights are exactly ze
 1e-3 is healthy for weight matrices (Stanford CS231n, "Neural Networks Part 3"): far more is a learning rate that
 is too high, far less one that is too low.
 
-Of a matrix with 128 rows or more, 64 to 127 evenly spaced ones are looked at; the units of a layer are exchangeable,
-so the ratio is off by a few percent, for a quarter of what all rows would cost.
+Of a matrix with 64 rows or more, 32 to 63 evenly spaced ones are looked at; the units of a layer are exchangeable,
+so the ratio is off by a few percent, for a fraction of what all rows would cost.
 """
 
 from __future__ import annotations
