@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,11 +13,18 @@ from click.shell_completion import CompletionItem
 from descend.errors import RunError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import descend.run
 
-    from descend.run import Run
+F = TypeVar("F", bound=Callable[..., Any])
 
-F = TypeVar("F", bound="Callable[..., Any]")
+SYNONYMS: Final = {
+    "--dataset": "--data",
+    "--iterations": "--steps",
+    "--layers": "--depth",
+    "--learning-rate": "--lr",
+    "--units": "--width",
+}
+"""What people type who come from elsewhere."""
 
 INTERRUPTED: Final = 130  # what shells say of Ctrl-C: 128 + SIGINT
 
@@ -50,14 +57,18 @@ def examples(formatter: click.HelpFormatter, lines: Sequence[str]) -> None:
 def refused(command: click.Command, ctx: click.Context, args: Sequence[str]) -> Iterator[None]:
     """Say what is wrong with a flag, and which one may have been meant."""
     typed = list(args)  # the parser takes them out of the list
+    parameters = {flag: parameter for parameter in command.get_params(ctx) for flag in parameter.opts}
     try:
         yield
     except click.NoSuchOption as error:
-        flags = [flag for parameter in command.get_params(ctx) for flag in parameter.opts if flag.startswith("-")]
         wrong = next((arg for arg in typed if arg.startswith(error.option_name)), error.option_name).partition("=")[0]
-        near = nearest(f"--{wrong.lstrip('-')}", flags)
-        hint = f"Did you mean {near}? " if near else ""
+        name = f"--{wrong.lstrip('-')}"
+        near = SYNONYMS.get(name) or nearest(name, [flag for flag in parameters if flag.startswith("--")])
+        hint = f"Did you mean {near}? " if near in parameters else ""
         raise click.UsageError(f"There is no flag {wrong}. {hint}See `{ctx.command_path} --help`.") from None
+    except click.BadOptionUsage as error:
+        kind = parameters[error.option_name].type
+        raise click.UsageError(f"{error.option_name} needs a value: {getattr(kind, 'allowed', kind.name)}.") from None
 
 
 def flag(field: str) -> str:
@@ -102,8 +113,11 @@ class RunName(click.ParamType[str]):
             CompletionItem(incomplete, type="dir")
         ]
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return "`descend runs` lists them."
 
-def find_run(name: str, runs: Path) -> Run:
+
+def find_run(name: str, runs: Path) -> descend.run.Run:
     """The run called `name` in `runs`, or in the folder `name`. Raises RunError, naming what may have been meant."""
     from descend.run import Run
 
@@ -115,11 +129,11 @@ def find_run(name: str, runs: Path) -> Run:
     return Run(runs / name)
 
 
-def find_runs(names: Sequence[str], runs: Path) -> list[Run]:
+def find_runs(names: Sequence[str], runs: Path) -> list[descend.run.Run]:
     """The runs of these names; the name of a folder of runs, such as a comparison, stands for all in it."""
     from descend.run import list_runs
 
-    found: list[Run] = []
+    found: list[descend.run.Run] = []
     for name in names:
         found += list_runs(runs / name) or list_runs(name) or [find_run(name, runs)]
     return found

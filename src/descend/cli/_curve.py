@@ -13,7 +13,7 @@ from descend.cli._print import number
 from descend.run import Run, Series
 
 WIDEST: Final = 100  # characters
-NARROWEST: Final = 30
+NARROWEST: Final = 60
 HEIGHT: Final = 10
 EVALUATED: Final = ("loss/train", "loss/validation")
 MARGIN: Final = 11  # for the numbers at the left

@@ -151,6 +151,9 @@ class Source(click.ParamType[str]):
         names = [CompletionItem(name) for name in DATA if name.startswith(incomplete)]
         return names or [CompletionItem(incomplete, type="file")]
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return f"Name one of {', '.join(DATA)}, or a table file."
+
 
 class _Value(click.ParamType[str]):
     """The text of a value: the recipe checks it. Knows the words that it may be, for completion."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    import rich.console
 
 PIPED_WIDTH: Final = 200  # of a table that goes to a file or another program
 NUMBER: Final = re.compile(r"-?[\d.,]+(e[+-]?\d+)?|-?infinite|NaN|-|")
 
 
-def console() -> Console:
+def console() -> rich.console.Console:
     """Standard output with colours where it is a terminal and NO_COLOR is not set."""
     from rich.console import Console
 

@@ -12,7 +12,7 @@ from descend.cli._command import INTERRUPTED
 from descend.cli._print import console, number, print_json, print_table
 
 if TYPE_CHECKING:
-    from descend.run import Note, Run
+    import descend.run
 
 LOSSES: Final = ("loss/validation", "loss/train", "loss/batch")
 JUDGED: Final = ("loss", "accuracy", "r2")
@@ -21,7 +21,7 @@ EXIT_CODES: Final = {"non-finite": 1, "interrupted": INTERRUPTED}
 """Of endings that are not good; every other one is 0."""
 
 
-def overview(run: Run) -> dict[str, Any]:
+def overview(run: descend.run.Run) -> dict[str, Any]:
     """A run in a few plain values."""
     return {
         "name": run.name,
@@ -34,13 +34,13 @@ def overview(run: Run) -> dict[str, Any]:
     }
 
 
-def details(run: Run) -> dict[str, Any]:
+def details(run: descend.run.Run) -> dict[str, Any]:
     """A run in plain values: the last value of every series, and its notes."""
     notes = [{"kind": note.kind, "step": note.step, **note.details} for note in run.notes()]
     return overview(run) | {"last": {name: run.last(name) for name in run.names()}, "notes": notes}
 
 
-def what(run: Run) -> str:
+def what(run: descend.run.Run) -> str:
     """What a run trains, in short: "moons, mlp, adam, lr=0.01"."""
     recipe = run.recipe
     parts = [recipe.data, recipe.model, recipe.optimizer]
@@ -48,7 +48,7 @@ def what(run: Run) -> str:
     return ", ".join([*parts, *(field for field in rest if field != "schedule=constant")])
 
 
-def seconds(run: Run) -> float:
+def seconds(run: descend.run.Run) -> float:
     """Of training, without evaluations."""
     if "loss/batch" not in run.names():
         return 0.0
@@ -56,13 +56,13 @@ def seconds(run: Run) -> float:
     return float(clock[-1]) if len(clock) else 0.0
 
 
-def loss(run: Run) -> float | None:
+def loss(run: descend.run.Run) -> float | None:
     """The last value of the first of LOSSES that was recorded."""
     known = run.names()
     return next((run.last(name) for name in LOSSES if name in known), None)
 
 
-def sentences(run: Run) -> list[str]:
+def sentences(run: descend.run.Run) -> list[str]:
     """How a run went: how it ended, what was noted on the way, and its last losses."""
     at = f"{run.steps:,} step{'' if run.steps == 1 else 's'}, {number(seconds(run))} s of training"
     judged = [name for name in run.names() if name.split("/")[0] in JUDGED]
@@ -71,7 +71,7 @@ def sentences(run: Run) -> list[str]:
     return [f"{run.name}: {run.status} after {at}.", *_happened(run.notes()), *last]
 
 
-def _happened(notes: Sequence[Note]) -> list[str]:
+def _happened(notes: Sequence[descend.run.Note]) -> list[str]:
     """Sentences for the notes that a user should know of."""
     lines = []
     for kind, step, about in notes:
@@ -88,7 +88,7 @@ def _happened(notes: Sequence[Note]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def print_run(run: Run, *, curve: bool | None = None) -> None:
+def print_run(run: descend.run.Run, *, curve: bool | None = None) -> None:
     """Say how a run went: sentences, learned parameters beside the true ones, and its loss as a curve.
 
     `curve`: None draws it where standard output is a terminal.
@@ -109,7 +109,7 @@ def print_run(run: Run, *, curve: bool | None = None) -> None:
         click.echo(draw_loss(run, out.width, ascii_only=not out.encoding.startswith("utf")))
 
 
-def finish(ctx: click.Context, run: Run, *, curve: bool | None, quiet: bool, as_json: bool) -> None:
+def finish(ctx: click.Context, run: descend.run.Run, *, curve: bool | None, quiet: bool, as_json: bool) -> None:
     """Show how a training went and what to do next; leave with the exit code that says whether it went well."""
     if as_json:
         print_json(details(run))
@@ -120,7 +120,7 @@ def finish(ctx: click.Context, run: Run, *, curve: bool | None, quiet: bool, as_
     ctx.exit(EXIT_CODES.get(run.status, 0))
 
 
-def _next(run: Run) -> str:
+def _next(run: descend.run.Run) -> str:
     """What to do now."""
     if run.status == "interrupted":
         return f"Interrupted, with everything saved. Go on: descend resume {run.folder}"

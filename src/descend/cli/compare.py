@@ -17,12 +17,12 @@ from descend.errors import MissingExtraError
 from descend.recipe import CORE, PARTS, Recipe, options_of
 
 if TYPE_CHECKING:
-    from descend.comparison import Comparison
+    import descend.comparison
 
 EXAMPLES = (
     "descend compare",
-    "descend compare --data moons --model mlp --optimizer sgd,momentum,adam --epochs 5 --seeds 3",
-    "descend compare --data digits --batch-size 32,256 --lr 0.01,0.1 --steps 50 --seeds 2 --name batch-or-lr",
+    "descend compare --data moons --model mlp --optimizer sgd,momentum,adam --epochs 3 --seeds 2",
+    "descend compare --data digits --batch-size 32,256 --lr 0.01,0.1 --steps 30 --seeds 2 --name batch-or-lr",
     "descend compare moons-mlp-adam-001 moons-mlp-sgd-001 --out moons.html",
 )
 
@@ -110,7 +110,7 @@ def _options(base: Recipe, fields: Mapping[str, str]) -> Collection[str]:
     return options_of({part: fields.get(part, base[part]) for part in PARTS})
 
 
-def _show(result: Comparison, out: Path, *, quiet: bool, as_json: bool) -> None:
+def _show(result: descend.comparison.Comparison, out: Path, *, quiet: bool, as_json: bool) -> None:
     """Print the verdict and what it rests on, and write the report."""
     if not quiet and not as_json:
         for table in result.tables:
@@ -125,7 +125,7 @@ def _show(result: Comparison, out: Path, *, quiet: bool, as_json: bool) -> None:
         click.echo(f"The report is in {written}. Open it in a browser.")
 
 
-def _report(result: Comparison, out: Path) -> Path | None:
+def _report(result: descend.comparison.Comparison, out: Path) -> Path | None:
     """Write the report; where its packages are missing, say so: the comparison itself is worth as much without."""
     try:
         return result.report(out)

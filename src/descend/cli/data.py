@@ -14,9 +14,9 @@ from descend.cli._print import number, print_json, print_table
 from descend.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
-    from descend.data._dataset import Dataset, Split
+    import descend.data._dataset
 
 EXAMPLES = (
     "descend data moons",
@@ -56,7 +56,7 @@ def command(ctx: click.Context, source: str, out: Path | None, force: bool, as_j
         _print(dataset)
 
 
-def _write(dataset: Dataset, file: Path, *, force: bool) -> None:
+def _write(dataset: descend.data._dataset.Dataset, file: Path, *, force: bool) -> None:
     from descend.data._write import write_table
 
     if file.suffix != ".csv":
@@ -69,12 +69,12 @@ def _write(dataset: Dataset, file: Path, *, force: bool) -> None:
     click.echo(f"Wrote {table}, and what is true of it to {truth}.")
 
 
-def _parts(dataset: Dataset) -> dict[str, Split]:
+def _parts(dataset: descend.data._dataset.Dataset) -> dict[str, descend.data._dataset.Split]:
     parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def _facts(dataset: Dataset) -> dict[str, Any]:
+def _facts(dataset: descend.data._dataset.Dataset) -> dict[str, Any]:
     """What there is to know of a data set, in plain values; inputs and targets as a model is given them."""
     inputs, targets = dataset.train
     return {
@@ -97,7 +97,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _ranges(dataset: Dataset) -> list[tuple[str, float, float]]:
+def _ranges(dataset: descend.data._dataset.Dataset) -> list[tuple[str, float, float]]:
     """Name, least and greatest value of each feature over the training rows, where a row is a list of features."""
     inputs = dataset.train.inputs
     if inputs.dim() != 2 or dataset.tokens:
@@ -106,7 +106,7 @@ def _ranges(dataset: Dataset) -> list[tuple[str, float, float]]:
     return list(zip(names, inputs.amin(0).tolist(), inputs.amax(0).tolist(), strict=True))
 
 
-def _print(dataset: Dataset) -> None:
+def _print(dataset: descend.data._dataset.Dataset) -> None:
     inputs, targets = dataset.train
     parts = ", ".join(f"{len(part.inputs):,} {name}" for name, part in _parts(dataset).items())
     click.echo(f"{dataset.name}: {dataset.task}; rows: {parts}; an input has the shape {_shape(inputs)}.")
@@ -128,7 +128,7 @@ def _print(dataset: Dataset) -> None:
         click.echo(f"Inputs go from {number(inputs.min().item())} to {number(inputs.max().item())}.")
 
 
-def _print_columns(dataset: Dataset, ranges: list[tuple[str, float, float]]) -> None:
+def _print_columns(dataset: descend.data._dataset.Dataset, ranges: list[tuple[str, float, float]]) -> None:
     """The first columns: their ranges and their first values."""
     inputs, targets = (tensor[:ROWS].tolist() for tensor in dataset.train)
     rows = [
@@ -143,5 +143,5 @@ def _print_columns(dataset: Dataset, ranges: list[tuple[str, float, float]]) -> 
         click.echo(f"... and {len(ranges) - COLUMNS} more features.")
 
 
-def _shape(tensor: Tensor) -> str:
+def _shape(tensor: torch.Tensor) -> str:
     return " x ".join(map(str, tensor.shape[1:])) or "one number"

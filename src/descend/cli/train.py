@@ -13,9 +13,9 @@ from descend.recipe import Recipe
 
 EXAMPLES = (
     "descend train",
-    "descend train moons --model mlp --width 32 --optimizer adam --lr 3e-3 --epochs 50",
-    "descend train houses.csv --target price --epochs 5",
-    "descend train digits --model cnn --residual --epochs 1 --name first-cnn",
+    "descend train moons --model mlp --width 32 --optimizer adam --lr 3e-3 --epochs 20",
+    "descend train houses.csv --target price",
+    "descend train digits --model cnn --residual --steps 20 --name first-cnn",
     "descend train --recipe runs/first-cnn/recipe.toml --lr 0.01 --quiet",
 )
 
