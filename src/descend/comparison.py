@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -171,16 +171,21 @@ class Comparison:
     def _verdict(self, standing: Standing) -> str:
         axis, leader = AXES[standing.axis], standing.leader
         if leader is None:
-            return f"By {axis}: no variant reached the target with every seed."
-        typical = f"{number(float(np.median(standing.costs[leader])))} {axis} to a loss of {number(self.target)}"
+            return f"By {axis} nothing can be said: no variant reached the target with every seed."
+        least = f"{leader} needs {number(float(np.median(standing.costs[leader])))} to a loss of {number(self.target)}"
         if len(self.variants[leader]) < 2:
-            return f"By {axis}: {leader} needs the fewest, {typical}, but one seed cannot tell that from chance."
-        clear = [f"{label} {_times(ratio)} as many" for label, ratio in standing.ratios.items() if ratio.different]
-        tied = [f"{label} ({_times(standing.ratios[label])})" for label in standing.tied]
-        verdict = f"By {axis}: {leader} is ahead" if not tied else f"By {axis}: no difference between {leader} and "
-        verdict += " and ".join(tied)
-        needs = "; ".join([f"{leader} needs {typical}", *clear])
-        return f"{verdict}. {needs}. {self._why(standing)}".strip()
+            return f"By {axis}, {least}, the fewest, but one seed cannot tell that from chance."
+        others = "; ".join([least, *(f"{label} {_times(ratio)}" for label, ratio in standing.ratios.items())])
+        return f"By {axis}, {self._order(standing)}: {others}. {self._why(standing)}".strip()
+
+    def _order(self, standing: Standing) -> str:
+        """Whom the leader is ahead of, beyond chance."""
+        if not standing.tied:
+            return f"{standing.leader} is ahead"
+        if len(standing.tied) == len(standing.ratios):
+            return "there is no difference that chance would not explain"
+        behind = " and ".join(label for label in standing.ratios if label not in standing.tied)
+        return f"{standing.leader} is ahead of {behind}, but not beyond chance of {' and '.join(standing.tied)}"
 
     def _why(self, standing: Standing) -> str:
         """What the costs are made of: updates times rows an update, or times seconds an update."""
@@ -188,35 +193,46 @@ class Comparison:
         if standing.axis == "step":
             return self._rates(reached)
         if standing.axis == "examples":
-            rows = {label: float(np.median([_rows(run) for run in self.variants[label]])) for label in reached}
-            if len(set(rows.values())) < 2:
-                return ""
-            return (
-                f"Why: rows an update sees: {', '.join(f'{label} {number(value)}' for label, value in rows.items())}."
-            )
-        pace = {label: float(np.median([_microseconds(run) for run in self.variants[label]])) for label in reached}
-        return f"Why: an update takes {', '.join(f'{number(value)} µs ({label})' for label, value in pace.items())}."
+            rows = {label: self._typical(_rows, label) for label in reached}
+            return f"Why: rows seen by an update: {_listed(rows)}." if len(set(rows.values())) > 1 else ""
+        pace = {label: self._typical(_microseconds, label) for label in reached}
+        return f"Why: microseconds taken by an update: {_listed(pace)}."
 
     def _rates(self, reached: Sequence[str]) -> str:
         """For plain gradient descent on a quadratic: updates go with 1 / lr, whatever the batch."""
         limits = {label: self.variants[label][0].notes("limit") for label in reached}
-        if not all(notes for notes in limits.values()):
+        optimizers = {self.variants[label][0].recipe.optimizer for label in reached}
+        if optimizers != {"sgd"} or not all(limits.values()):
             return ""
-        if any(self.variants[label][0].recipe.optimizer != "sgd" for label in reached):
-            return ""
-        lowest = limits[reached[0]][0].details["lambda_min"]
-        predicted = {
-            label: math.log(10) / -math.log1p(-notes[0].details["lr"] * lowest) for label, notes in limits.items()
-        }
+        lowest = float(limits[reached[0]][0].details["lambda_min"])
+        tenths = {label: _updates_a_tenth(notes[0].details["lr"] * lowest) for label, notes in limits.items()}
         return (
-            f"Why: on average an update takes the share lr * lambda_min of the error in the slowest direction "
-            f"(lambda_min = {number(lowest)}), whatever the batch: a tenth of the error is left after "
-            f"{', '.join(f'{number(value)} updates ({label})' for label, value in predicted.items())}."
+            f"Why: on average an update takes away the share lr * lambda_min of the error in the slowest direction "
+            f"(lambda_min = {number(lowest)}), whatever the batch. "
+            f"Updates until a tenth of it is left: {_listed(tenths)}."
         )
 
     def _limits(self) -> list[str]:
-        notes = {label: group[0].notes("limit") for label, group in self.variants.items()}
-        return [f"{label}: {note.details['sentence']}" for label, found in notes.items() for note in found]
+        """Up to which learning rate full-batch training converges, and which variants are beyond that."""
+        groups: dict[tuple[float, str, float], dict[bool, list[str]]] = {}
+        for label, group in self.variants.items():
+            for note in group[0].notes("limit"):
+                key = (note.details["limit"], note.details["formula"], note.details["lambda_max"])
+                sides = groups.setdefault(key, {True: [], False: []})
+                sides[note.details["beyond"]].append(f"{label} ({note.details['lr']:g})")
+        return [
+            f"Full-batch training on this data converges up to the learning rate {limit:.4g} ({formula}, lambda_max = "
+            f"{top:.4g}). "
+            + " ".join(
+                f"{'Beyond' if beyond else 'Below'} it: {', '.join(labels)}."
+                for beyond, labels in sides.items()
+                if labels
+            )
+            for (limit, formula, top), sides in groups.items()
+        ]
+
+    def _typical(self, measure: Callable[[Run], float], label: str) -> float:
+        return float(np.median([measure(run) for run in self.variants[label]]))
 
     @property
     def tables(self) -> list[Table]:
@@ -290,8 +306,19 @@ def _ratio(costs: Floats, leader: Floats, comparisons: int) -> Ratio:
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
 
+def _updates_a_tenth(share: float) -> float:
+    """Updates until a tenth of an error is left of which each takes away `share`."""
+    left = abs(1 - share)
+    return math.log(10) / -math.log(left) if 0 < left < 1 else math.nan
+
+
 def _times(ratio: Ratio) -> str:
-    return f"{number(ratio.mean)} times ({number(ratio.low)} to {number(ratio.high)})"
+    interval = f"{CONFIDENCE:.0%} interval {number(ratio.low)} to {number(ratio.high)}"
+    return f"{number(ratio.mean)} times as many ({interval})"
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{number(value)} ({label})" for label, value in values.items())
 
 
 def _spread(values: Floats) -> str:
