@@ -16,13 +16,14 @@ COSTS = st.lists(st.floats(1, 1e6), min_size=2, max_size=12)
 def made_up(folder, label: str, seed: int, losses: list[float], *, rows: int = 10, pace: float = 1e-3) -> Run:
     """A run with the given training losses, one evaluation an update."""
     recipe = Recipe(seed=seed, batch_size=rows, lr=ord(label[0]) / 1e4)
-    with Recorder(folder / f"{label}-{seed}", recipe) as recorder:
+    name = f"{ord(label[0])}-{seed}"
+    with Recorder(folder / name, recipe) as recorder:
         recorder.note("label", 0, text=label)
         for step, loss in enumerate(losses, start=1):
             recorder.log(step, step * rows, step * pace, {"loss/batch": loss})
             recorder.log(step, step * rows, step * pace, {"loss/train": loss})
         recorder.note("ended", len(losses), why="finished" if np.isfinite(losses[-1]) else "non-finite")
-    return Run(folder / f"{label}-{seed}")
+    return Run(folder / name)
 
 
 def falling(steps: float, to: float = 1e-3, total: int = 60) -> list[float]:
@@ -126,6 +127,14 @@ def test_compare_trains_every_recipe_with_every_seed_and_reports(tmp_path):
     assert again.sentences == comparison.sentences, "the runs alone say it all"
     with pytest.raises(RunError, match="exists already"):
         compare(recipes, seeds=1, runs=tmp_path, name="rates")
+
+
+def test_a_notebook_shows_verdict_and_tables_with_labels_escaped(tmp_path):
+    runs = [made_up(tmp_path, label, seed, falling(20)) for label in ("<b>", "a") for seed in range(2)]
+    shown = Comparison.of(runs)._repr_html_()
+    assert "<p>By updates" in shown
+    assert "&lt;b&gt;" in shown
+    assert "<b>" not in shown
 
 
 def test_the_demo_stops_at_a_loss_that_proves_the_weights():
