@@ -27,11 +27,11 @@ class Observer:
         self._model, self._loss, self._task = parts.model, parts.loss, parts.dataset.task
         self._panel = Panel(chosen(parts.recipe.monitors), parts.recipe.monitor_every, report)
         self._capture = Capture(parts.model)
-        self._parameters = {name: parameter.detach() for name, parameter in parts.model.named_parameters()}
+        self._named = dict(parts.model.named_parameters())
+        self._parameters = {name: parameter.detach() for name, parameter in self._named.items()}
         self._memory: dict[str, Any] = {}
         self._seen: tuple[Tensor, Tensor, dict[str, Activation]] | None = None
         self._step: Step | None = None
-        self._before: dict[str, Tensor] = {}
         self._values: dict[str, Tensor] = {}
 
     def due(self, number: int) -> bool:
@@ -64,22 +64,18 @@ class Observer:
             parameters=self._parameters,
             gradients={
                 name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                for name, parameter in self._model.named_parameters()
+                for name, parameter in self._named.items()
             },
             activations=activations,
             loss_of=self._loss_of,
             memory=self._memory,
         )
         self._values = self._panel.measure(self._step, "before")
-        if "updates" in self._panel.needs(number):
-            self._before = {name: parameter.clone() for name, parameter in self._parameters.items()}
 
     def after_update(self) -> dict[str, float]:
         """Measure what the update did. Everything measured at this step, moved to the CPU at once."""
         step, self._step = self._step, None
         assert step is not None, "before_update comes first"
-        if self._before:
-            step.updates = {name: value - self._before.pop(name) for name, value in self._parameters.items()}
         return read(self._values | self._panel.measure(step, "after"))
 
     def _loss_of(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
