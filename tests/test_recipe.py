@@ -33,7 +33,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         base, meta = get_args(kind)
         least = meta.ge if meta.gt is None else meta.gt
         if base is int:
-            return st.integers(min_value=least)
+            return st.integers(least, meta.le)
         return st.floats(
             least, meta.lt, exclude_min=meta.gt is not None, exclude_max=meta.lt is not None, allow_infinity=False
         )
@@ -148,7 +148,8 @@ def test_without_epochs_and_steps_a_recipe_trains_20_epochs() -> None:
         ({"dtype": "float16"}, "dtype is 'float16', but must be 'float32', 'float64'. Did you mean 'float64'?"),
         ({"device": "gpu"}, "device is 'gpu', but must be auto, cpu, cuda, cuda:1 or mps."),
         ({"device": "cuda:1\n"}, "device is 'cuda:1\\n', but must be auto, cpu, cuda, cuda:1 or mps."),
-        ({"seed": -1}, "seed is -1, but must be a whole number of at least 0."),
+        ({"seed": -1}, "seed is -1, but must be a whole number of at least 0 and of at most 9223372036854775807."),
+        ({"seed": 2**63}, "seed is 9223372036854775808, but must be a whole number of at least 0 and of at most"),
         ({"patience": "soon"}, "patience is 'soon', but must be a whole number of at least 1, or none."),
         ({"optimizer": "Adam"}, "'Adam' is not an optimizer. Did you mean 'adam'?"),
         ({"optimizer": "SGD"}, "'SGD' is not an optimizer. Did you mean 'sgd'?"),

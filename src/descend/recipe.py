@@ -44,6 +44,8 @@ AUTO: Final = "auto"
 
 Device = Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)\Z", description="auto, cpu, cuda, cuda:1 or mps")]
 
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # what torch.manual_seed takes
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class Recipe:
@@ -86,7 +88,7 @@ class Recipe:
     monitors: str = "default"  # "default", "none", "all", or names with commas
     monitor_every: Count = 20  # steps between measurements; the loss is recorded at every step
     checkpoint_every: Count | None = None  # steps; every 30 seconds where not given
-    seed: Whole = 0
+    seed: Seed = 0
     dtype: Literal["float32", "float64"] = "float32"
     device: Device = AUTO  # the GPU where there is one and the work is worth it; or cpu, cuda, cuda:1, mps
     threads: Count | None = None  # CPU threads; one for small work and all cores for large where not given
@@ -214,7 +216,7 @@ class Recipe:
 
     def to_query(self) -> str:
         """A URL query: data=moons&rows=500&..."""
-        return urlencode({name: _text(value) for name, value in self.fields().items()})
+        return urlencode({name: as_text(value) for name, value in self.fields().items()})
 
     @classmethod
     def from_query(cls, query: str) -> Recipe:
@@ -222,7 +224,7 @@ class Recipe:
 
     def to_flags(self) -> list[str]:
         """Command-line flags: ["--data=moons", "--rows=500", ...]."""
-        return [f"--{name.replace('_', '-')}={_text(value)}" for name, value in self.fields().items()]
+        return [f"--{name.replace('_', '-')}={as_text(value)}" for name, value in self.fields().items()]
 
     @classmethod
     def from_flags(cls, flags: list[str], base: Recipe | None = None) -> Recipe:
@@ -276,7 +278,7 @@ def _owner(option: str, settings: Mapping[str, Value]) -> str:
 
 
 def _unknown(name: str, settings: Mapping[str, Value], taken: Mapping[str, Any]) -> str:
-    """The message for a field that this recipe does not have: another entry of some catalog may have it."""
+    """The message for a field that this recipe does not have, but that another entry of some catalog may have."""
     for part, catalog in PARTS.items():
         homes = [entry for entry in catalog if name in catalog.options(entry)]
         if homes:
@@ -298,11 +300,12 @@ def _monitors(names: str) -> str:
 
 
 def _table(fields: Mapping[str, Value]) -> str:
-    rows = (f"<tr><th>{name}</th><td>{html.escape(_text(value))}</td></tr>" for name, value in fields.items())
+    rows = (f"<tr><th>{name}</th><td>{html.escape(as_text(value))}</td></tr>" for name, value in fields.items())
     return f"<table>{''.join(rows)}</table>"
 
 
-def _text(value: Value) -> str:
+def as_text(value: Value) -> str:
+    """A value as flags, URLs and files have it: true, 0.1, all."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
