@@ -29,7 +29,7 @@ from descend.cli._main import descend as cli
 from descend.cli.compare import variants
 from descend.cli.list import CATALOGS
 from descend.recipe import CORE, PARTS, Recipe
-from descend.run import Recorder, Run, Series
+from descend.run import Recorder, Run, Series, list_runs
 from descend.train.fit import fit
 
 CONTEXT = click.Context(cli)
@@ -132,7 +132,7 @@ def test_every_help_begins_with_examples_and_explains_every_flag_of_its_own(name
 
 
 def test_descend_alone_is_its_help() -> None:
-    assert ok("descend") == ok("--help")
+    assert ok("descend") == ok("--help") == ok("-h")
 
 
 def test_the_help_of_train_shows_every_field_with_what_it_allows_and_its_default() -> None:
@@ -157,7 +157,7 @@ def test_no_flag_of_a_command_hides_a_field_of_a_recipe(name: str) -> None:
 
 
 def test_every_example_of_every_help_works(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = {name: recipe.but(epochs=2, target_loss=None) for name, recipe in descend.comparison.BATCH_SIZES.items()}
+    short = {name: recipe.but(epochs=1, target_loss=None) for name, recipe in descend.comparison.BATCH_SIZES.items()}
     monkeypatch.setattr(descend.comparison, "BATCH_SIZES", short)
     monkeypatch.setattr(
         descend.comparison.Comparison, "report", lambda self, file: file
@@ -327,10 +327,23 @@ def test_recipe_files_are_variants_too() -> None:
 
 def test_compare_prints_its_verdict_and_says_where_the_report_is(days: Path) -> None:
     text = ok("compare --lr 0.001,0.005 --epochs 3 --seeds 2 --name rates")
-    assert "By updates: " in text
-    assert "learned" in text.lower()
+    for sentence in descend.comparison.Comparison.of(list_runs("runs/rates")).sentences:
+        assert sentence in text
+    assert re.search(r"performance +12 ", text)
     assert "The report is in runs/rates/report.html." in text
     assert "<svg" in Path("runs/rates/report.html").read_text()
+
+
+def test_the_recipes_of_two_runs_are_two_variants(days: Path) -> None:
+    recipes = [f"--recipe runs/moons-mlp-{optimizer}-001/recipe.toml" for optimizer in ("sgd", "adam")]
+    ok(f"compare {' '.join(recipes)} --steps 4 --evaluate-every 2 --seeds 1 --name again")
+    assert sorted(folder.name for folder in Path("runs/again").iterdir() if folder.is_dir()) == [
+        "moons-mlp-adam-001-seed0",
+        "moons-mlp-sgd-001-seed0",
+    ]
+    assert "Folders of runs (descend runs again): again\n" in ok("runs")
+    assert "moons-mlp-sgd-001-seed0" in ok("runs again")
+    assert complete("descend report ag") == ["again"]
 
 
 def test_existing_runs_are_compared_without_training(days: Path) -> None:
@@ -363,7 +376,8 @@ def test_data_writes_a_table_and_its_truth_and_overwrites_only_when_forced(days:
         "bonus.csv is there already. Choose another name, or overwrite it with --force."
     )
     assert Path("bonus.csv").read_bytes() == first
-    ok("data employee_bonus --rows 60 --out bonus.csv --force")
+    written = json.loads(ok("data employee_bonus --rows 60 --out bonus.csv --force --json"))
+    assert written == {"table": "bonus.csv", "truth": "bonus.truth.json"}
     assert len(Path("bonus.csv").read_text().splitlines()) == 61
 
 
@@ -395,6 +409,15 @@ def test_runs_lists_what_was_trained_and_how_it_went(days: Path) -> None:
     told = {each["name"]: each for each in json.loads(ok("runs --json"))}
     assert told["moons-mlp-sgd-001"]["loss"] == Run("runs/moons-mlp-sgd-001").last("loss/validation")
     assert told["stopped-001"]["loss"] is None
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(days: Path) -> None:
+    Path("runs/broken").mkdir()
+    Path("runs/broken/recipe.toml").write_text("nonsense = 1")
+    assert re.search(r"broken +runs/broken/recipe.toml: A recipe has no field 'nonsense'.* +unreadable", ok("runs"))
+    told = {each["name"]: each["status"] for each in json.loads(ok("runs --json"))}
+    assert told["broken"] == "unreadable"
+    assert told["moons-mlp-sgd-001"] == "finished"
 
 
 def test_no_runs_yet_is_not_an_error(days: Path) -> None:

@@ -101,17 +101,21 @@ def quiet_flag(function: F) -> F:
     return click.option("--quiet", is_flag=True, help="Print nothing but errors.")(function)
 
 
+def folders_of_runs(runs: Path) -> list[str]:
+    """The folders in `runs` that are no run but hold some, as a comparison does."""
+    return sorted({head.parents[1].name for head in runs.glob(f"*/*/{RECIPE_FILE}")})
+
+
 class RunName(click.ParamType[str]):
     """The name of a run in the runs folder, or the path of its own folder."""
 
     name = "run"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        heads = Path(ctx.params.get("runs") or "runs").glob(f"*/{RECIPE_FILE}")
-        names = sorted(head.parent.name for head in heads)
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)] or [
-            CompletionItem(incomplete, type="dir")
-        ]
+        runs = Path(ctx.params.get("runs") or "runs")
+        names = sorted([*(head.parent.name for head in runs.glob(f"*/{RECIPE_FILE}")), *folders_of_runs(runs)])
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="dir")]
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
         return "`descend runs` lists them."

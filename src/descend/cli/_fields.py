@@ -61,24 +61,43 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
 """The fields that every recipe has, as the help shows them, and what each means."""
 
 
-class RecipeCommand(Command):
-    """A command with a flag for every field of a recipe; `given` has those that were typed."""
+class _FieldCommand(Command):
+    """A command with a flag for each of some fields; `given` has those that were typed."""
 
     def __init__(self, *args: Any, fields: Iterable[Option], **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.own = list(self.params)
-        self.params += flags(fields)
+        self.field_flags = flags(fields)
+        self.params += self.field_flags
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        Command(self.name, params=self.own, examples=self.examples).format_options(ctx, formatter)
+        self.format_fields(formatter)
+
+    def format_fields(self, formatter: click.HelpFormatter) -> None:
+        """Write what the help says of the fields."""
+        raise NotImplementedError
 
 
-class CoreCommand(RecipeCommand):
+class DataCommand(_FieldCommand):
+    """A command that takes any data set."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        options = [option for entry in DATA for option in DATA.options(entry).values()]
+        super().__init__(*args, fields=options, **settings)
+
+    def format_fields(self, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Options of data sets (`descend list data` shows which has which)"):
+            formatter.write_text(", ".join(option.opts[0] for option in self.field_flags))
+
+
+class RecipeCommand(_FieldCommand):
     """A command that takes any recipe; its help shows the core fields in groups."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, fields=every_option(), **settings)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own = Command(self.name, params=self.own, examples=self.examples)
-        own.format_options(ctx, formatter)
+    def format_fields(self, formatter: click.HelpFormatter) -> None:
         for title, meanings in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl(

@@ -16,6 +16,19 @@ COMMANDS: Final = ("train", "compare", "resume", "data", "list", "runs", "export
 
 WRONG: Final = 2
 
+EXAMPLES: Final = (
+    "descend compare",
+    "descend train moons --model mlp --width 32 --optimizer adam --lr 3e-3 --epochs 20",
+    "descend train houses.csv --target price",
+    "descend report moons-mlp-adam-001",
+)
+
+COMPLETION: Final = {
+    "bash": 'eval "$(_DESCEND_COMPLETE=bash_source descend)"',
+    "zsh": 'eval "$(_DESCEND_COMPLETE=zsh_source descend)"',
+    "fish": "_DESCEND_COMPLETE=fish_source descend | source",
+}
+
 
 class _Commands(click.Group):
     """The commands of this folder, each imported when it is asked for."""
@@ -48,7 +61,7 @@ class _Commands(click.Group):
         examples(formatter, EXAMPLES)
         self.format_commands(ctx, formatter)
         with formatter.section("Options"):
-            formatter.write_dl([("--version", "Show the version."), ("--help", "Show this; also after a command.")])
+            formatter.write_dl([("--version", "Show the version."), ("-h, --help", "Show this; also after a command.")])
         with formatter.section(
             "Completion of commands, flags and names: put the line of your shell into its start-up file"
         ):
@@ -79,21 +92,7 @@ def _complain(sentence: str) -> None:
     click.echo(f"Error: {' '.join(sentence.splitlines())}", err=True)
 
 
-EXAMPLES: Final = (
-    "descend compare",
-    "descend train moons --model mlp --width 32 --optimizer adam --lr 3e-3 --epochs 20",
-    "descend train houses.csv --target price",
-    "descend report moons-mlp-adam-001",
-)
-
-COMPLETION: Final = {
-    "bash": 'eval "$(_DESCEND_COMPLETE=bash_source descend)"',
-    "zsh": 'eval "$(_DESCEND_COMPLETE=zsh_source descend)"',
-    "fish": "_DESCEND_COMPLETE=fish_source descend | source",
-}
-
-
-@click.group(cls=_Commands, invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=version)
 @click.pass_context
 def descend(ctx: click.Context) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from descend.cli._command import INTERRUPTED, RunName, find_runs, json_flag, quiet_flag, runs_flag
-from descend.cli._fields import CoreCommand, every_option, given
+from descend.cli._command import INTERRUPTED, RECIPE_FILE, RunName, find_runs, json_flag, quiet_flag, runs_flag
+from descend.cli._fields import RecipeCommand, every_option, given
 from descend.cli._print import print_json, print_table
 from descend.cli._runs import overview
 from descend.errors import MissingExtraError
@@ -28,7 +28,9 @@ EXAMPLES = (
 
 
 @click.command(
-    cls=CoreCommand, examples=EXAMPLES, short_help="Train several variants: which is ahead, and is it more than chance?"
+    cls=RecipeCommand,
+    examples=EXAMPLES,
+    short_help="Train several variants: which is ahead, and is it more than chance?",
 )
 @click.argument("names", metavar="[RUN...]", type=RunName(), nargs=-1)
 @click.option(
@@ -69,14 +71,20 @@ def command(
         result = comparison.Comparison.of(find_runs(names, runs))
         out = out or result.runs[0].folder / "comparison.html"
     else:
-        recipes = variants(fields, {file.stem: Recipe.load(file) for file in files}, comparison.BATCH_SIZES)
+        recipes = variants(fields, {_label(file): Recipe.load(file) for file in files}, comparison.BATCH_SIZES)
         if not quiet:
             click.echo(f"Training {' | '.join(recipes)}, with {seeds} seed{'s' * (seeds > 1)} each.", err=True)
         result = comparison.compare(recipes, seeds=seeds, runs=runs, name=name, progress=not quiet)
         out = out or result.runs[0].folder.parent / "report.html"
     _show(result, out, quiet=quiet, as_json=as_json)
     if any(run.status == "interrupted" for run in result.runs):
+        click.echo("Interrupted: what is compared is what was trained until then.", err=True)
         ctx.exit(INTERRUPTED)
+
+
+def _label(file: Path) -> str:
+    """What a recipe's file is called; the recipe of a run like the run."""
+    return file.absolute().parent.name if file.name == RECIPE_FILE else file.stem
 
 
 def variants(

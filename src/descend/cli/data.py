@@ -9,7 +9,7 @@ import click
 
 from descend.catalog import DATA
 from descend.cli._command import json_flag
-from descend.cli._fields import RecipeCommand, Source, fields_of, given
+from descend.cli._fields import DataCommand, Source, fields_of, given
 from descend.cli._print import number, print_json, print_table
 from descend.recipe import Recipe
 
@@ -30,10 +30,9 @@ COLUMNS: Final = 8
 
 
 @click.command(
-    cls=RecipeCommand,
+    cls=DataCommand,
     examples=EXAMPLES,
     short_help="Look at a data set, or write it to a CSV.",
-    fields=[option for entry in DATA for option in DATA.options(entry).values()],
 )
 @click.argument("source", type=Source())
 @click.option("--out", metavar="FILE.csv", type=click.Path(path_type=Path), help="Write it, and its truth beside it.")
@@ -49,14 +48,14 @@ def command(ctx: click.Context, source: str, out: Path | None, force: bool, as_j
     recipe = Recipe(**fields_of(source) | given(ctx))
     dataset = DATA[recipe.data](**recipe.part("data"))
     if out:
-        _write(dataset, out, force=force)
+        _write(dataset, out, force=force, as_json=as_json)
     elif as_json:
         print_json(_facts(dataset))
     else:
         _print(dataset)
 
 
-def _write(dataset: descend.data._dataset.Dataset, file: Path, *, force: bool) -> None:
+def _write(dataset: descend.data._dataset.Dataset, file: Path, *, force: bool, as_json: bool) -> None:
     from descend.data._write import write_table
 
     if file.suffix != ".csv":
@@ -66,7 +65,10 @@ def _write(dataset: descend.data._dataset.Dataset, file: Path, *, force: bool) -
     if file.exists() and not force:
         raise click.UsageError(f"{file} is there already. Choose another name, or overwrite it with --force.")
     table, truth = write_table(dataset, file)
-    click.echo(f"Wrote {table}, and what is true of it to {truth}.")
+    if as_json:
+        print_json({"table": str(table), "truth": str(truth)})
+    else:
+        click.echo(f"Wrote {table}, and what is true of it to {truth}.")
 
 
 def _parts(dataset: descend.data._dataset.Dataset) -> dict[str, descend.data._dataset.Split]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from descend.cli._command import Command, RunName, find_run, json_flag, runs_flag
+from descend.cli._command import Command, RunName, find_run, folders_of_runs, json_flag, runs_flag
 from descend.cli._print import number, print_json, print_table
 from descend.cli._runs import details, loss, overview, print_run, seconds, what
+from descend.errors import DescendError
+
+if TYPE_CHECKING:
+    import descend.run
 
 EXAMPLES = ("descend runs", "descend runs moons-mlp-adam-001", "descend runs --json")
 
@@ -19,29 +24,44 @@ EXAMPLES = ("descend runs", "descend runs moons-mlp-adam-001", "descend runs --j
 @click.option("--curve/--no-curve", default=None, help="Draw the loss of RUN. [on a terminal]")
 @json_flag
 def command(run: str | None, runs: Path, curve: bool | None, as_json: bool) -> None:
-    """Show all runs, oldest first, or one of them with its last values and what happened."""
-    if run:
-        _one(run, runs, curve=curve, as_json=as_json)
+    """Show all runs, oldest first, or one of them with its last values and what happened.
+
+    RUN is the name of a run, the path of its folder, or the name of a folder of runs, such as a comparison.
+    """
+    if run is None or run in folders_of_runs(runs):
+        _all(runs / (run or ""), as_json=as_json)
     else:
-        _all(runs, as_json=as_json)
+        _one(run, runs, curve=curve, as_json=as_json)
 
 
 def _all(folder: Path, *, as_json: bool) -> None:
     from descend.run import list_runs
 
-    found = list_runs(folder)
+    found, inside = list_runs(folder), folders_of_runs(folder)
     if as_json:
-        print_json([overview(run) for run in found])
-    elif not found:
+        print_json([_overview(run) for run in found])
+        return
+    if inside:
+        click.echo(f"Folders of runs (descend runs {inside[0]}): {', '.join(inside)}")
+    if found:
+        print_table(("run", "what", "status", "steps", "loss", "seconds"), map(_row, found))
+    elif not inside:
         click.echo(f"There are no runs in {folder} yet. Make one: descend train")
-    else:
-        print_table(
-            ("run", "what", "status", "steps", "loss", "seconds"),
-            [
-                (run.name, what(run), run.status, f"{run.steps:,}", number(loss(run)), number(seconds(run)))
-                for run in found
-            ],
-        )
+
+
+def _overview(run: descend.run.Run) -> dict[str, Any]:
+    """A run in a few plain values; of one that cannot be read, why."""
+    try:
+        return overview(run)
+    except DescendError as error:
+        return {"name": run.name, "folder": str(run.folder), "status": "unreadable", "error": str(error)}
+
+
+def _row(run: descend.run.Run) -> tuple[str, ...]:
+    try:
+        return (run.name, what(run), run.status, f"{run.steps:,}", number(loss(run)), number(seconds(run)))
+    except DescendError as error:
+        return (run.name, str(error), "unreadable", "", "", "")
 
 
 def _one(name: str, folder: Path, *, curve: bool | None, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from descend.cli._command import json_flag, quiet_flag, runs_flag
-from descend.cli._fields import CoreCommand, Source, fields_of, given
+from descend.cli._fields import RecipeCommand, Source, fields_of, given
 from descend.cli._runs import finish
 from descend.recipe import Recipe
 
@@ -20,7 +20,7 @@ EXAMPLES = (
 )
 
 
-@click.command(cls=CoreCommand, examples=EXAMPLES, short_help="Train a model; everything about it is a flag.")
+@click.command(cls=RecipeCommand, examples=EXAMPLES, short_help="Train a model; everything about it is a flag.")
 @click.argument("source", type=Source(), required=False)
 @click.option(
     "--recipe", metavar="FILE", type=click.Path(path_type=Path), help="A recipe (TOML or JSON); flags change it."
