@@ -23,7 +23,7 @@ def step(
     state: State,
     t: int,
     *,
-    lr: Positive = 0.01,
+    lr: Positive = 1e-3,
     momentum: Fraction = 0.9,
     weight_decay: NonNegative = 0.0,
 ) -> tuple[Tensor, State]:

@@ -15,7 +15,7 @@ def _init(param: Tensor) -> State:
 
 
 def step(
-    param: Tensor, grad: Tensor, state: State, t: int, *, lr: Positive = 0.01, weight_decay: NonNegative = 0.0
+    param: Tensor, grad: Tensor, state: State, t: int, *, lr: Positive = 1e-3, weight_decay: NonNegative = 0.0
 ) -> tuple[Tensor, State]:
     grad = with_l2(grad, param, weight_decay)
     return axpy(-lr, grad, param), {}
