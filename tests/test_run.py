@@ -109,7 +109,7 @@ def test_numbers_of_numpy_and_torch_are_numbers(recorder: Recorder, folder: Path
 
 def test_a_run_without_rows_has_no_steps_and_no_series(recorder: Recorder, folder: Path) -> None:
     run = Run(folder)
-    assert (run.steps, run.names(), run.notes(), run.recipe) == (0, (), [], RECIPE_OF_ALL)
+    assert (run.steps, run.seconds, run.names(), run.notes(), run.recipe) == (0, 0, (), [], RECIPE_OF_ALL)
     with pytest.raises(RunError, match=r"^Run moons-001 has no series 'loss'. Known: none.$"):
         run.series("loss")
 
@@ -233,8 +233,9 @@ def test_an_attempt_undoes_nothing_before_its_first_row_is_whole(folder: Path) -
             recorder.log(step, step, step, {"a": step})
         recorder.restart(after=1)
         assert Run(folder).steps == 3
-        recorder.log(2, 2, 2, {"a": 20})
+        recorder.log(2, 2, 2.5, {"a": 20})
     assert Run(folder).series("a").y.tolist() == [1, 20]
+    assert (Run(folder).steps, Run(folder).seconds) == (2, 2.5)
     file = folder / "rows-001-00.f64"
     os.truncate(file, file.stat().st_size - 1)
     assert Run(folder).series("a").y.tolist() == [1, 2, 3]

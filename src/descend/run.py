@@ -4,7 +4,7 @@ A run is a folder:
 
     recipe.toml          what was trained (the Recipe)
     rows-000-00.f64      recorded steps: attempt 0, first set of series that were measured together
-    notes.jsonl          what happened: limits, resumed, rewound, ended
+    notes.jsonl          what happened: started, resumed, rewound, ended, ...
     lock                 held by the one process that writes, and says who that is
     checkpoints/         to go on from (descend.train.checkpoint)
 
@@ -99,7 +99,7 @@ def _least(values: Floats, stretches: int) -> NDArray[np.intp]:
 
 
 class Note(NamedTuple):
-    """Something that happened: `kind` ("stopped", "diverged", ...) at `step`, with details."""
+    """Something that happened: `kind` ("resumed", "non_finite", "ended", ...) at `step`, with details."""
 
     kind: str
     step: int
@@ -182,8 +182,13 @@ class Run:
         return max((int(rows[-1, 0]) for _, rows in self._standing() if len(rows)), default=0)
 
     @property
+    def seconds(self) -> float:
+        """Seconds of training up to the last recorded step; evaluations and checkpoints do not count."""
+        return max((float(rows[-1, 2]) for _, rows in self._standing() if len(rows)), default=0.0)
+
+    @property
     def status(self) -> str:
-        """ "running", "finished", "diverged", "interrupted" ... : how it ended, or "killed" if nobody wrote that."""
+        """How it ended ("finished", "early stopped", "non-finite", ...); else "running", or "killed" if nobody does."""
         writer = writer_of(self.folder)  # before the notes: what it wrote until it let go is then among them
         turns = [note for note in self.notes() if note.kind in ("resumed", "ended")]
         if turns and turns[-1].kind == "ended":
@@ -259,7 +264,7 @@ class Recorder:
     """The one writer of a run. Refuses a folder that another process is writing.
 
     `log` appends a row, `note` says what happened. Use it as a context manager: leaving it closes the files.
-    A folder that holds rows is gone on with after its last step, unless `restart` says otherwise.
+    In a folder that holds rows it goes on after the last step, unless `restart` says otherwise.
 
     Raises RunBusyError where somebody else writes, and RunError where the folder holds the run of another recipe or
     cannot be written. A row or a note that does not fit on the disk is taken back whole: what was recorded before
