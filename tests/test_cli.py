@@ -489,7 +489,7 @@ def test_a_report_stands_in_the_folder_of_the_run_unless_told_otherwise(days: Pa
         ("compare --optimizer sgd,adma", "'adma' is not an optimizer. Did you mean 'adam'?"),
         ("compare --optimizer sgd,adam --momentum 1", "The optimizer sgd has no option 'momentum'."),
         ("compare --seed 3", "A comparison takes the seeds 0, 1, ...: say how many with --seeds"),
-        ("compare moons-mlp-sgd-001", "A comparison needs at least two runs."),
+        ("compare moons-mlp-sgd-001", "A comparison needs at least two variants"),
         ("compare moons-mlp-sgd-001 --lr 1", "Give runs to compare, or flags to train with, but not both."),
         ("data", "Missing argument 'SOURCE'. Name one of adding, "),
         ("data moons --out moons.txt", "--out writes a CSV, so call it moons.csv rather than moons.txt."),

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descend.comparison import BATCH_SIZES, Comparison, _ratio, compare
+from descend.comparison import BATCH_SIZES, Comparison, _ratio, _stems, compare
 from descend.errors import RunError
 from descend.recipe import Recipe
-from descend.run import Recorder, Run
+from descend.run import Recorder, Run, run_folder
 
 COSTS = st.lists(st.floats(1, 1e6), min_size=2, max_size=12)
 
@@ -143,6 +143,67 @@ def test_the_demo_stops_at_a_loss_that_proves_the_weights():
         assert math.sqrt(2 * recipe.target_loss / 0.1134) < 1e-3
 
 
-def test_one_run_is_no_comparison(tmp_path):
-    with pytest.raises(RunError, match="at least two"):
-        Comparison.of([made_up(tmp_path, "a", 0, [1.0])])
+def test_one_variant_is_no_comparison(tmp_path):
+    with pytest.raises(RunError, match="at least two variants"):
+        Comparison.of([made_up(tmp_path, "a", seed, [1.0]) for seed in range(2)])
+    with pytest.raises(RunError, match="at least two variants"):
+        compare({"a": Recipe()}, runs=tmp_path)
+
+
+def test_runs_are_paired_by_seed_and_those_without_a_partner_are_left_out(tmp_path):
+    a = [made_up(tmp_path, "a", seed, falling(10 + seed)) for seed in (2, 0, 1)]
+    b = [made_up(tmp_path, "b", seed, falling(20 + 2 * seed)) for seed in (0, 2, 3)]
+    comparison = Comparison.of(a + b)
+    assert [[run.recipe.seed for run in group] for group in comparison.variants.values()] == [[0, 2], [0, 2]]
+    # twice the steps for each seed, so the ratio of the pairs is exact whatever differs between seeds
+    ratio = comparison.standing("step").ratios["b"]
+    assert (ratio.low, ratio.high) == pytest.approx((2, 2))
+    with pytest.raises(RunError, match=r"a has 2, 0, 1; b has 3\."):
+        Comparison.of([*a, b[2]])
+
+
+@pytest.mark.parametrize(("field", "one", "other"), [("data", "moons", "circles"), ("loss", "auto", "huber")])
+def test_losses_that_mean_different_things_are_not_compared(tmp_path, field, one, other):
+    with pytest.raises(RunError, match=rf"where {field} is another \({one}, {other}\)"):
+        compare({name: Recipe(**{field: name}) for name in (one, other)}, runs=tmp_path)
+    assert not list(tmp_path.iterdir()), "it is refused before anything is trained"
+
+
+def test_a_target_reached_before_the_first_update_is_no_reason_to_fail(tmp_path):
+    runs = [made_up(tmp_path, label, seed, [1.0, 2.0]) for label in ("a", "b") for seed in range(2)]
+    costs = np.array([0.0, 96.0])
+    ratio = _ratio(costs, costs[::-1], comparisons=1)
+    assert (ratio.low, ratio.high) == (0, math.inf)
+    assert Comparison.of(runs).standing("step").tied
+
+
+def test_ctrl_c_ends_the_whole_comparison(tmp_path, monkeypatch):
+    trained = []
+
+    def interrupted(recipe, *, name, **_):
+        trained.append(name)
+        with Recorder(tmp_path / name, recipe) as recorder:
+            recorder.note("ended", 0, why="interrupted")
+        return Run(tmp_path / name)
+
+    monkeypatch.setattr("descend.train.fit.fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(runs=tmp_path)
+    assert trained == ["batch-GD-seed0"]
+
+
+def test_every_label_gives_a_folder_of_its_own():
+    names = _stems(["a b", "a-b", "Größe=ä", "é", "", "../x", "y" * 200])
+    assert len(set(names.values())) == len(names)
+    for name in names.values():
+        run_folder("runs", f"{name}-seed0")
+
+
+@pytest.mark.parametrize("lambda_min", [0.0, -1e-17, 3.0])
+def test_a_rate_that_theory_does_not_give_is_not_given(tmp_path, lambda_min):
+    runs = [made_up(tmp_path, label, seed, falling(20)) for label in ("a", "b") for seed in range(2)]
+    for run in runs:
+        with Recorder(run.folder, run.recipe) as recorder:
+            limit = {"lr": 0.5, "limit": 0.5, "formula": "2 / lambda_max", "lambda_max": 4.0, "lambda_min": lambda_min}
+            recorder.note("limit", 0, beyond=False, **limit)
+    assert "Why" not in Comparison.of(runs).sentences[0]

@@ -165,7 +165,7 @@ def test_what_was_learned_stands_beside_what_is_true(page_of_one: Page) -> None:
     assert page_of_one.tables["Learned parameters"] == [
         ["performance", "12", "12"],
         ["bias", "20", "20"],
-        ["greatest difference", "–", "5.4e-11"],
+        ["largest error", "–", "5.4e-11"],
     ]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -15,15 +16,17 @@ from typing import Final
 import numpy as np
 
 from descend.errors import RunError
-from descend.plots._runs import number, series, truth, variants
+from descend.plots._runs import number, series, variants
 from descend.recipe import Recipe
-from descend.report import Table, write
+from descend.report import Table, learned, write
 from descend.run import Floats, Run, Series, new_folder, run_folder
 
 AXES: Final[Mapping[str, str]] = {"step": "updates", "examples": "examples", "seconds": "seconds"}
 """The three x-axes, by their clock, as people call them."""
 
 CONFIDENCE: Final = 0.95
+
+FLAT: Final = 1e-9  # share of lambda_max: one-hot columns beside a bias have lambda_min = 0, and 1e-17 when computed
 
 BATCH_SIZES: Final[Mapping[str, Recipe]] = {
     # Each learning rate is close to the fastest that its variant takes. The target proves the weights: none is
@@ -48,19 +51,50 @@ def compare(
 ) -> Comparison:
     """Train every recipe with seeds 0, 1, ... and compare them; the runs go to a folder of their own in `runs`.
 
-    Variants take turns within each seed, so that a machine that slows down slows all of them alike. Raises RunError
-    if a folder called `name` exists.
+    Variants take turns within each seed, so that a machine that slows down slows all of them alike. Ctrl-C ends the run
+    under way, with everything saved, and then the comparison. Raises RunError if a folder called `name` exists, or
+    there are not two variants of the same data and loss.
     """
     from descend.train.fit import fit
 
+    _require_comparable(recipes)
+    if seeds < 1:
+        raise RunError(f"seeds is {seeds}, but a comparison needs at least one.")
     folder = run_folder(runs, name) if name else new_folder(runs, "compare")
     if name and folder.exists():
         raise RunError(f"{folder} exists already. Choose another name.")
+    stems = _stems(recipes)
     trained: dict[str, list[Run]] = {label: [] for label in recipes}
     for seed, (label, recipe) in itertools.product(range(seeds), recipes.items()):
-        title = f"{re.sub('[^A-Za-z0-9.]+', '-', label).strip('-')}-seed{seed}"
-        trained[label].append(fit(recipe.but(seed=seed), runs=folder, name=title, label=label, progress=progress))
+        title = f"{stems[label]}-seed{seed}"
+        run = fit(recipe.but(seed=seed), runs=folder, name=title, label=label, progress=progress)
+        if run.status == "interrupted":
+            raise KeyboardInterrupt  # meant for the comparison, not for one of its runs alone
+        trained[label].append(run)
     return Comparison({label: tuple(group) for label, group in trained.items()})
+
+
+def _require_comparable(recipes: Mapping[str, Recipe]) -> None:
+    """Raise RunError unless there are two variants at least, whose losses mean the same."""
+    if len(recipes) < 2:
+        raise RunError(f"A comparison needs at least two variants, but {len(recipes)} was given.")
+    for field in ("data", "file", "target", "loss"):
+        found = dict.fromkeys(str(recipe.fields().get(field)) for recipe in recipes.values())
+        if len(found) > 1:
+            raise RunError(
+                f"Variants are compared by their loss, which means something else where {field} is another "
+                f"({', '.join(found)}). Give all the same {field}; `descend report` shows any runs side by side."
+            )
+
+
+def _stems(labels: Iterable[str]) -> dict[str, str]:
+    """What the folders of each variant are called: its label as far as a folder's name may hold it, else its number."""
+    stems = {label: re.sub("[^A-Za-z0-9.]+", "-", label).strip("-.")[:80] for label in labels}
+    taken = Counter(stems.values())
+    return {
+        label: stem if stem and taken[stem] == 1 else f"{stem}-{number}".strip("-")
+        for number, (label, stem) in enumerate(stems.items(), start=1)
+    }
 
 
 @dataclass(frozen=True)
@@ -103,10 +137,18 @@ class Comparison:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Comparison:
-        """Compare existing runs: those whose recipes differ in the seed alone are one variant."""
-        if len(runs) < 2:
-            raise RunError("A comparison needs at least two runs.")
-        return cls(variants(runs))
+        """Compare existing runs: those whose recipes differ in the seed alone are one variant.
+
+        Runs are paired by seed, so those of a seed that not every variant has are left out. Raises RunError where no
+        seed is left, or there are not two variants of the same data and loss.
+        """
+        groups = {label: {run.recipe.seed: run for run in group} for label, group in variants(runs).items()}
+        _require_comparable({label: next(iter(group.values())).recipe for label, group in groups.items()})
+        shared = sorted(set.intersection(*(set(group) for group in groups.values())))
+        if not shared:
+            seeds = "; ".join(f"{label} has {', '.join(map(str, group))}" for label, group in groups.items())
+            raise RunError(f"Runs are paired by seed, but no seed was trained with every variant: {seeds}.")
+        return cls({label: tuple(group[seed] for seed in shared) for label, group in groups.items()})
 
     @property
     def runs(self) -> list[Run]:
@@ -139,6 +181,10 @@ class Comparison:
             if 2 * sum(run.status == "non-finite" for run in group) < len(group)
         ]
         return max((loss for loss in reached if math.isfinite(loss)), default=-math.inf)
+
+    @property
+    def _goal(self) -> str:
+        return f"a loss of {number(self.target)}" if math.isfinite(self.target) else "a finite loss"
 
     def standing(self, axis: str) -> Standing:
         """Who is ahead on an axis: "step", "examples" or "seconds"."""
@@ -205,8 +251,11 @@ class Comparison:
         optimizers = {self.variants[label][0].recipe.optimizer for label in reached}
         if optimizers != {"sgd"} or not all(limits.values()):
             return ""
-        lowest = float(limits[reached[0]][0].details["lambda_min"])
-        tenths = {label: _updates_a_tenth(notes[0].details["lr"] * lowest) for label, notes in limits.items()}
+        rates = {label: notes[0].details["lr"] for label, notes in limits.items()}
+        lowest, highest = (float(limits[reached[0]][0].details[name]) for name in ("lambda_min", "lambda_max"))
+        if lowest < FLAT * highest or max(rates.values()) * (lowest + highest) >= 2:
+            return ""  # a direction in which the loss is flat, or the steepest direction is the slowest one
+        tenths = {label: math.log(10) / -math.log1p(-lr * lowest) for label, lr in rates.items()}
         return (
             f"Why: on average an update takes away the share lr * lambda_min of the error in the slowest direction "
             f"(lambda_min = {number(lowest)}), whatever the batch. "
@@ -240,7 +289,7 @@ class Comparison:
         """What the verdict rests on: costs and results by variant, and learned weights beside the true ones."""
         every = {standing.axis: standing.costs for standing in self.standings}
         costs = Table(
-            f"Cost of reaching a loss of {number(self.target)}: median over seeds (least to greatest)",
+            f"Cost of reaching {self._goal}: median over seeds (least to greatest)",
             ("variant", *AXES.values(), "lowest loss", "reached", "ended"),
             [
                 (
@@ -253,24 +302,7 @@ class Comparison:
                 for label, group in self.variants.items()
             ],
         )
-        return [costs, *self._learned()]
-
-    def _learned(self) -> list[Table]:
-        true = truth(self.runs)
-        if not true or not all(f"learned/{feature}" in run.names() for run in self.runs for feature in true):
-            return []
-        rows: list[tuple[object, ...]] = []
-        for feature, value in true.items():
-            learned = [[run.last(f"learned/{feature}") for run in group] for group in self.variants.values()]
-            rows.append((feature, f"{value:g}", *(f"{float(np.median(each)):.4f}" for each in learned)))
-        errors = (
-            max(abs(run.last(f"learned/{feature}") - value) for run in group for feature, value in true.items())
-            for group in self.variants.values()
-        )
-        rows.append(("largest error of any seed", "", *(number(error) for error in errors)))
-        return [
-            Table("Learned weights (median over seeds) beside the true ones", ("weight", "true", *self.variants), rows)
-        ]
+        return [costs, *learned(self.variants)]
 
     def report(self, file: str | Path) -> Path:
         """Write the comparison as one self-contained HTML file."""
@@ -310,18 +342,14 @@ def _ratio(costs: Floats, leader: Floats, comparisons: int) -> Ratio:
 
     tiny = np.finfo(np.float64).tiny
     logs = np.log(np.maximum(costs, tiny)) - np.log(np.maximum(leader, tiny))
-    mean, count = float(logs.mean()), len(logs)
+    mean, count = logs.mean(), len(logs)
     if count < 2:
-        return Ratio(math.exp(mean), 0.0, math.inf)
-    tail = (1 - CONFIDENCE) / 2 / comparisons
-    half = float(student.ppf(1 - tail, count - 1)) * float(logs.std(ddof=1)) / math.sqrt(count)
-    return Ratio(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
-
-
-def _updates_a_tenth(share: float) -> float:
-    """Updates until a tenth of an error is left of which each takes away `share`."""
-    left = abs(1 - share)
-    return math.log(10) / -math.log(left) if 0 < left < 1 else math.nan
+        half = math.inf
+    else:
+        tail = (1 - CONFIDENCE) / 2 / comparisons
+        half = student.ppf(1 - tail, count - 1) * logs.std(ddof=1) / math.sqrt(count)
+    with np.errstate(over="ignore"):  # beside a cost of nothing every other is infinitely many times as much
+        return Ratio(*(float(np.exp(log)) for log in (mean, mean - half, mean + half)))
 
 
 def _times(ratio: Ratio) -> str:

@@ -19,7 +19,7 @@ from descend.catalog import Value
 from descend.errors import RunError, optional
 from descend.plots import PLOTS
 from descend.plots._runs import DIVERGED, differing, last, median, number, places, series, truth, variants
-from descend.recipe import CORE, PARTS, Recipe, options_of
+from descend.recipe import PARTS, as_text
 from descend.run import Note, Run, replace
 
 FRONT: Final = ("loss", "learned", "metrics")
@@ -82,7 +82,7 @@ def page(
         verdict=verdict,
         front=front,
         inside=inside,
-        results=tables or [_results(groups), *_learned(groups)],
+        results=tables or [_results(groups), *learned(groups)],
         happened=_happened(runs, groups),
         each_run=_each_run(runs) if len(runs) > 1 else None,
         settings=_settings(runs, groups),
@@ -162,7 +162,7 @@ def _beyond(runs: Sequence[Run]) -> list[str]:
 
 
 def _status(run: Run) -> str:
-    return "diverged" if run.status in DIVERGED else run.status
+    return "diverged" if run.status == DIVERGED else run.status
 
 
 def _ending(run: Run) -> str:
@@ -174,7 +174,7 @@ def _ending(run: Run) -> str:
     details = notes[-1].details
     seconds = f" in {number(details['seconds'])} seconds" if "seconds" in details else ""
     error = f": {details['error']}" if "error" in details else ""
-    if run.status in DIVERGED:
+    if run.status == DIVERGED:
         return f"Diverged after {updates}{seconds}."
     return f"{run.status.capitalize()} after {updates}{seconds}{error}."
 
@@ -253,7 +253,7 @@ def _results(groups: Mapping[str, Sequence[Run]]) -> Table:
             *([_seeds(members)] if seeds else []),
             _tally(map(_status, members)),
             int(median([run.steps for run in members])),
-            median([_seconds(run) for run in members]),
+            median([run.seconds for run in members]),
             *(_came_to([last(run, name) for run in members]) for name in recorded),
         ]
         for label, members in groups.items()
@@ -266,54 +266,47 @@ def _tally(words: Iterable[str]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items()) if counts.total() > 1 else "".join(counts)
 
 
-def _came_to(values: Sequence[float], digits: int = 4) -> str | None:
-    """The median of what the runs of a variant came to, in words."""
+def _came_to(values: Sequence[float], digits: int = 4) -> str:
+    """The median of what the runs of a variant came to, in words; empty where nothing is known."""
     middle = median(values)
-    return None if math.isnan(middle) else "diverged" if math.isinf(middle) else number(middle, digits)
+    return "" if math.isnan(middle) else "diverged" if math.isinf(middle) else number(middle, digits)
 
 
 def _seeds(runs: Sequence[Run]) -> str:
     return ", ".join(str(seed) for seed in sorted({run.recipe.seed for run in runs}))
 
 
-def _seconds(run: Run) -> float:
-    names = run.names()
-    return max((float(x[-1]) for name in names if len(x := series(run, name, "seconds").x)), default=math.nan)
-
-
-def _learned(groups: Mapping[str, Sequence[Run]]) -> list[Table]:
-    """Learned parameters beside the true ones, where these are known."""
+def learned(groups: Mapping[str, Sequence[Run]]) -> list[Table]:
+    """Learned parameters beside the true ones, where these are known: no table or one."""
     every = [run for members in groups.values() for run in members]
     true = truth(every)
     features = [feature for feature in places(every, "learned") if feature in true]
     if not features:
         return []
-    found = {
-        label: [median([last(run, f"learned/{feature}") for run in members]) for feature in features]
-        for label, members in groups.items()
-    }
-    heads = ["learned"] if len(every) == 1 else list(found)
+    found = [
+        {feature: [last(run, f"learned/{feature}") for run in members] for feature in features}
+        for members in groups.values()
+    ]
     rows = [
-        [feature, true[feature], *(_came_to([value], digits=6) for value in values)]
-        for feature, *values in zip(features, *found.values(), strict=True)
+        [feature, f"{true[feature]:g}", *(_came_to(each[feature], digits=6) for each in found)] for feature in features
     ]
-    errors = [
-        max(abs(value - true[feature]) for feature, value in zip(features, each, strict=True))
-        for each in found.values()
-    ]
-    title = "Learned parameters" if len(every) == 1 else "Learned parameters, median over the seeds"
+    errors = [max(abs(value - true[feature]) for feature in features for value in each[feature]) for each in found]
+    one = len(every) == 1
     return [
         Table(
-            title,
-            ["", "true", *heads],
-            [*rows, ["greatest difference", None, *(_came_to([error]) for error in errors)]],
+            "Learned parameters" if one else "Learned parameters, median over the seeds",
+            ["", "true", *(["learned"] if one else groups)],
+            [
+                *rows,
+                ["largest error" if one else "largest error of any seed", "", *(_came_to([error]) for error in errors)],
+            ],
         )
     ]
 
 
 def _each_run(runs: Sequence[Run]) -> Table:
     rows = [
-        [run.name, run.recipe.seed, _status(run), run.steps, _seconds(run), _came_to([last(run, "loss/train")])]
+        [run.name, run.recipe.seed, _status(run), run.steps, run.seconds, _came_to([last(run, "loss/train")])]
         for run in runs
     ]
     return Table("Every run", ["", "seed", "ended", "updates", "seconds", "training loss"], rows)
@@ -323,8 +316,8 @@ def _settings(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[
     """What sets the variants apart, then what was chosen for all of them."""
     recipes = {label: members[0].recipe for label, members in groups.items()}
     names = differing(list(recipes.values()))
-    apart = [[name, *(_text(recipe.fields().get(name)) for recipe in recipes.values())] for name in names]
-    chosen = {name for recipe in recipes.values() for name in _chosen(recipe)}
+    apart = [[name, *(as_text(recipe.fields().get(name, "")) for recipe in recipes.values())] for name in names]
+    chosen = {name for recipe in recipes.values() for name in recipe.chosen()}
     common = [[name, value] for name, value in _common(runs).items() if name in chosen]
     seeds = ["seed", _seeds(runs)]
     tables = [Table("What sets them apart", ["", *recipes], apart)] if len(recipes) > 1 else []
@@ -332,7 +325,7 @@ def _settings(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[
 
 
 def _defaults(runs: Sequence[Run]) -> Table:
-    chosen = {name for run in runs for name in _chosen(run.recipe)}
+    chosen = {name for run in runs for name in run.recipe.chosen()}
     rows = [[name, value] for name, value in _common(runs).items() if name not in chosen]
     return Table("Left as they are by default", ["", "value"], rows)
 
@@ -342,18 +335,7 @@ def _common(runs: Sequence[Run]) -> dict[str, str]:
     recipes = [run.recipe for run in runs]
     fields: dict[str, Value] = {name: value for recipe in recipes for name, value in recipe.fields().items()}
     apart = {"seed", *differing(recipes)}
-    return {name: _text(value) for name, value in fields.items() if name not in apart}
-
-
-def _chosen(recipe: Recipe) -> list[str]:
-    """The fields that say what a recipe is: its parts, and everything that is not left at its default."""
-    fields = recipe.fields()
-    defaults = {name: option.default for name, option in ({**CORE, **options_of(fields)}).items()}
-    return [name for name, value in fields.items() if name in PARTS or value != defaults[name]]
-
-
-def _text(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+    return {name: as_text(value) for name, value in fields.items() if name not in apart}
 
 
 class _Again(NamedTuple):
@@ -366,7 +348,6 @@ class _Again(NamedTuple):
     @classmethod
     def of(cls, label: str, members: Sequence[Run]) -> _Again:
         recipe = members[0].recipe
-        chosen = tuple(f"--{name.replace('_', '-')}=" for name in _chosen(recipe))
-        flags = [flag for flag in recipe.to_flags() if flag.startswith(chosen)]
+        flags = [flag for name, flag in zip(recipe, recipe.to_flags(), strict=True) if name in recipe.chosen()]
         seeds = f" (seeds {_seeds(members)}; here the first)" if len(members) > 1 else ""
         return cls(label + seeds, shlex.join(["descend", "train", *flags]), recipe.to_toml())

@@ -13,7 +13,7 @@ from descend.recipe import CORE, PARTS, Recipe
 from descend.run import Run, Series
 
 CLOCK: Final[Mapping[str, str]] = {"step": "updates", "examples": "examples seen", "seconds": "seconds of training"}
-DIVERGED: Final = ("diverged", "non-finite")  # how such a run is said to have ended
+DIVERGED: Final = "non-finite"  # the status of a run that did
 EMPTY: Final = Series(np.empty(0), np.empty(0))
 
 
@@ -119,7 +119,7 @@ def last(run: Run, name: str) -> float:
 
     Early stopping goes back to the best weights: then it is the value at their step.
     """
-    if run.status in DIVERGED:
+    if run.status == DIVERGED:
         return math.inf
     values = series(run, name)
     if run.recipe.patience is not None and run.status != "interrupted" and (ended := run.notes("ended")):
