@@ -91,6 +91,7 @@ def test_an_unweighted_last_batch_raises_the_floor(train):
     assert floor("unweighted") > 50 * floor("dropped")
 
 
+@pytest.mark.slow
 def test_the_three_batch_sizes_recover_the_true_weights(train):
     for recipe in BATCH_SIZES.values():
         run = train(recipe)

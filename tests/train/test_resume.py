@@ -84,6 +84,7 @@ def ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_run_cut_at_any_step_and_resumed_equals_the_uncut_one(variant, tmp_path):
     recipe = VARIANTS[variant]
@@ -210,6 +211,7 @@ resume(run)
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_200_times_while_it_saves_resumes_by_itself_every_time(tmp_path):
     recipe = VARIANTS["dropout and batch norm"].but(checkpoint_every=1, steps=2500, evaluate_every=50)
     subprocess.run([sys.executable, "-c", KILLER, str(tmp_path), "200", recipe.to_json()], check=True, timeout=500)

@@ -16,6 +16,7 @@ def test_the_employee_bonus_limit_is_the_published_one():
     assert "0.01 is beyond the stability limit 0.007863" in limit.sentence
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.sampled_from(["sgd", "momentum", "nesterov"]), st.floats(0.1, 0.9), st.integers(0, 99), st.booleans())
 def test_gradient_descent_converges_just_below_the_limit_and_diverges_just_above(optimizer, momentum, seed, decayed):
