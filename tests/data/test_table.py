@@ -175,6 +175,17 @@ def test_a_column_that_does_not_vary_in_the_training_rows_is_finite_after_scalin
     assert data.validation.inputs[-1, 0] == 1.0
 
 
+def test_numbers_whose_deviation_rounds_to_zero_are_finite_after_scaling(tmp_path: Path) -> None:
+    file = made(tmp_path, {"tiny": [1e-200 * x for x in NOISE[:60]], "x": NOISE[:60], "y": NOISE[100:160]})
+    assert table(file=file, target="y").train.inputs.isfinite().all()
+
+
+def test_class_weights_of_a_regression_are_refused(tmp_path: Path) -> None:
+    file = made(tmp_path, {"x": NOISE[:60], "y": NOISE[100:160]})
+    with pytest.raises(DataError, match=r"class_weights is balanced, but the target 'y' is a regression\. Leave"):
+        table(file=file, target="y", class_weights="balanced")
+
+
 def test_an_ordered_split_holds_out_the_last_rows(tmp_path: Path) -> None:
     file = made(tmp_path, {"x": NOISE[:100], "y": NOISE[100:200]})
     data = table(file=file, target="y", split="ordered", validation=0.2, test=0.1, scale="none", scale_target="none")
@@ -228,6 +239,13 @@ def test_a_copy_of_a_numeric_target_is_refused_unless_it_is_named(
         table(file=file, target="y")
     assert table(file=file, target="y", numeric="twin").features == ("x", "twin")
     assert table(file=file, target="y", drop="twin").features == ("x",)
+
+
+@pytest.mark.parametrize("rows", [4, 15, 20])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_column_is_no_copy_only_because_every_row_is_different(rows: int, times: int, tmp_path: Path) -> None:
+    file = made(tmp_path, {"x": NOISE[:rows] * times, "y": NOISE[100 : 100 + rows] * times})
+    assert table(file=file, target="y", duplicates="together", validation=0.0).features == ("x",)
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,10 @@ def standardisation(
 ) -> Scale:
     """Mean and population standard deviation of the columns, or of those in the mask `which`; see Scale."""
     scaled = np.ones(columns.shape[1], dtype=bool) if which is None else which
-    varying = scaled & (columns.min(axis=0) < columns.max(axis=0))
-    mean = np.where(scaled, columns.mean(axis=0), 0.0)
-    std = np.where(varying, columns.std(axis=0), 1.0)
-    return Scale(torch.from_numpy(mean), torch.from_numpy(std))
+    mean, std = columns.mean(axis=0), columns.std(axis=0)
+    # The deviation of equal numbers may be rounding error, and that of numbers about 1e-200 rounds to zero.
+    varying = scaled & (columns.min(axis=0) < columns.max(axis=0)) & (std > 0)
+    return Scale(torch.from_numpy(np.where(scaled, mean, 0.0)), torch.from_numpy(np.where(varying, std, 1.0)))
 
 
 def _tensor(values: np.ndarray, scale: Scale | None) -> Tensor:

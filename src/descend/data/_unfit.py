@@ -17,6 +17,7 @@ from descend.errors import DataError
 
 MOST_CATEGORIES: Final = 1000  # each becomes an input of the model
 _FEW: Final = 20  # up to so many different values are categories, however few rows there are
+_TIMES: Final = 3  # that each number occurs: where all differ, or each row stands twice, every column tells the target
 _LEFT_OVER: Final = 1e-4  # of the target's standard deviation: a copy rounded to four digits leaves less
 _ENOUGH_ROWS: Final = 10  # two columns have the same order by chance with a probability of 2 / 10! = 6e-7
 _IDENTIFIER: Final = re.compile(
@@ -96,11 +97,13 @@ def _copied(column: Column, target: Column) -> str | None:
     rows, values = len(x), _distinct(y)
     if column.words == target.words and np.array_equal(x, y):
         return "every cell is equal"
-    if values <= (rows / 2 if target.words else _FEW) and _distinct(x) == values == _distinct(np.column_stack([x, y])):
+    few = rows / 2 if target.words else min(_FEW, rows / _TIMES)
+    if values <= few and _distinct(x) == values == _distinct(np.column_stack([x, y])):
         return f"each of its {values} values stands for one of the target's"
     if column.words or target.words:
         return None
-    if 1 - np.corrcoef(x, y)[0, 1] ** 2 < _LEFT_OVER**2:
+    unit_x, unit_y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of numbers about 1e-200 would be zero
+    if rows > 2 and 1 - np.corrcoef(unit_x, unit_y)[0, 1] ** 2 < _LEFT_OVER**2:
         return "it lies on a straight line with it"
     if rows >= _ENOUGH_ROWS and any(_same_order(sign * x, y) for sign in (1, -1)):
         return "it puts the rows in the same order"

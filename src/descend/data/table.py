@@ -72,6 +72,11 @@ def table(
         for option, text in (("drop", drop), ("categorical", categorical), ("numeric", numeric))
     )
     answer = _target(raw, target, task)
+    if class_weights == "balanced" and not answer.words:
+        raise DataError(
+            f"class_weights is balanced, but the target '{target}' is a regression. Leave class_weights out, or give "
+            "task=classification."
+        )
     columns = _features(raw, answer, dropped, as_words, as_numbers)
     parts = _parts(
         raw, columns, answer, validation=validation, test=test, split=split, duplicates=duplicates, seed=data_seed
@@ -89,7 +94,7 @@ def table(
         features=features,
         targets=(target,),
         classes=answer.words,
-        class_weights=_balanced(targets[parts.train]) if class_weights == "balanced" and answer.words else None,
+        class_weights=_balanced(targets[parts.train]) if class_weights == "balanced" else None,
     )
 
 
