@@ -192,7 +192,8 @@ class _Trainer:
         """A batch's micro-batches: inputs, targets, what their mean loss counts in the gradient, and in the loss."""
         rows = len(inputs)
         size = self.recipe.micro_batch or rows
-        for piece, answers in zip(inputs.split(size), targets.split(size), strict=True):
+        cut = zip(inputs.split(size), targets.split(size), strict=True) if size < rows else [(inputs, targets)]
+        for piece, answers in cut:
             share = len(piece) / rows
             yield piece, answers, self._scalar(share * self.batches.weight(rows)), share
 
