@@ -208,12 +208,13 @@ def test_a_caption_says_from_where_to_where_the_loss_went() -> None:
 
 def test_captions_of_variants_give_the_median_and_say_what_diverged(tmp_path: Path) -> None:
     runs = [
-        record(tmp_path / str(seed), seed=seed, steps=1, loss=lambda step, seed=seed: float(seed)) for seed in (1, 2, 9)
+        record(tmp_path / str(seed), lr=0.5, seed=seed, steps=1, loss=lambda step, seed=seed: float(seed))
+        for seed in (1, 2, 9)
     ]
     runs.append(record(tmp_path / "b", lr=5.0, loss=sick))
     assert (
         ends("Loss", runs, lambda run: "loss/batch")
-        == "Loss at the end, median over the seeds: 2 (lr=0.01); diverged (lr=5.0)."
+        == "Loss at the end, median over the seeds: 2 (lr=0.5); diverged (lr=5.0)."
     )
 
 

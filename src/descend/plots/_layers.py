@@ -30,7 +30,7 @@ from descend.plots._style import (
     tick,
     to_hex,
 )
-from descend.run import Run, Series
+from descend.run import Floats, Run, Series
 
 LINES: Final = 8  # more layers than this make a heat map
 COLUMNS: Final = 200  # of a heat map
@@ -99,9 +99,7 @@ def _lines(axes: Axes, layers: Layers, guide: float | None, *, log: bool) -> dic
 def _heat_map(axes: Axes, layers: Layers, *, log: bool) -> None:
     """Layers from top to bottom as they follow in the network; where a value is not finite the map is vermillion."""
     rows = {place: values for place, values in layers.items() if place != "all"}
-    x = max((values.x for values in rows.values()), key=len)
-    x = x[np.unique(np.linspace(0, len(x) - 1, min(len(x), COLUMNS)).astype(int))]
-    table = np.stack([v.y[np.searchsorted(v.x, x, side="right").clip(1) - 1] for v in rows.values()])
+    x, table = _table(list(rows.values()))
     finite = table[np.isfinite(table)]
     positive = finite[finite > 0]
     log = log and len(positive) > 0 and finite.min() >= 0 and positive.max() > WIDE * positive.min()
@@ -126,9 +124,18 @@ def _heat_map(axes: Axes, layers: Layers, *, log: bool) -> None:
     axes.set_ylabel("")
 
 
+def _table(rows: Sequence[Series]) -> tuple[Floats, Floats]:
+    """At most COLUMNS places along x, and the newest value of each row there: [rows, columns]."""
+    x = max((values.x for values in rows), key=len)
+    x = x[np.unique(np.linspace(0, len(x) - 1, min(len(x), COLUMNS)).astype(int))]
+    return x, np.stack([values.y[np.searchsorted(values.x, x, side="right").clip(1) - 1] for values in rows])
+
+
 def _range(what: str, layers: Layers) -> str:
     """Between which layers a measure lies at the end."""
-    ends = {place: float(values.y[-1]) for place, values in layers.items() if place != "all"}
-    extremes = dict.fromkeys(place for pick in (min, max) for place in [pick(ends, key=ends.__getitem__, default="")])
-    words = " and ".join(f"{number(ends[place])} in {place}" for place in extremes if place)
-    return f"{what.capitalize()} at the end: {'between ' if len(extremes) > 1 else ''}{words}."
+    ends = {place: float(values.y[-1]) for place, values in layers.items() if place != "all" or len(layers) == 1}
+    least, greatest = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
+    words = f"{number(ends[least])} in {least}"
+    if least != greatest:
+        words = f"between {words} and {number(ends[greatest])} in {greatest}"
+    return f"{what.capitalize()} at the end: {words}."

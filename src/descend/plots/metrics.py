@@ -28,9 +28,8 @@ def metrics(runs: Sequence[Run], *, x: Literal["step", "examples", "seconds"] = 
     axes.set(ylabel=MEASURES[measure])
     time_axis(axes, x)
     low, high = axes.get_ylim()
-    if (
-        axes.dataLim.y1 > 0
-    ):  # an untrained network's R² is far below zero: drawn whole it would flatten all that follows
+    # An untrained network's R² is far below zero: drawn whole it would flatten all that follows.
+    if axes.dataLim.y1 > 0:
         axes.set_ylim(max(low, 0), min(high, 1.02))
     figure.caption = _caption(runs, measure)
     return figure
