@@ -147,10 +147,8 @@ def _headline(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[
     if len(runs) == 1:
         ended = _ending(runs[0])
         return [f"Trained {what}. {ended}", *_beyond(runs)]
-    counts = Counter(map(_status, runs))
-    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     return [
-        f"Trained {what}: {len(runs)} runs of {len(groups)} variants. {statuses[0].upper()}{statuses[1:]}.",
+        f"Trained {what}: {len(runs)} runs of {len(groups)} variants. {_tally(map(_status, runs))}.",
         *_beyond(runs),
     ]
 

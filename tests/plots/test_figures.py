@@ -246,6 +246,13 @@ def test_runs_that_differ_in_the_seed_alone_are_one_variant(tmp_path: Path) -> N
     assert differing(recipes[:3]) == []
 
 
+def test_variants_that_differ_in_an_option_that_others_lack_stay_apart(tmp_path: Path) -> None:
+    recipes = (("a", {"momentum": 0.5}), ("b", {"momentum": 0.9}), ("c", {"optimizer": "nesterov", "momentum": 0.9}))
+    runs = [record(tmp_path / name, **({"optimizer": "momentum"} | fields)) for name, fields in recipes]
+    runs.append(record(tmp_path / "d", optimizer="sgd"))
+    assert list(variants(runs)) == ["momentum, momentum=0.5", "momentum, momentum=0.9", "nesterov, momentum=0.9", "sgd"]
+
+
 def test_labels_name_the_variants_where_each_has_its_own(tmp_path: Path) -> None:
     own = [record(tmp_path / str(lr), lr=lr, steps=1, label=f"rate {lr}") for lr in (0.1, 0.2)]
     shared = [record(tmp_path / f"s{lr}", lr=lr, steps=1, label="same") for lr in (0.1, 0.2)]

@@ -35,15 +35,10 @@ def truth(runs: Iterable[Run]) -> dict[str, float]:
 
 
 def differing(recipes: Sequence[Recipe]) -> list[str]:
-    """The fields in which recipes differ, but for the seed; an option only where all of them have it."""
+    """The fields in which recipes differ, but for the seed; an option counts among the recipes that have it."""
     fields = [recipe.fields() for recipe in recipes]
     names = dict.fromkeys(name for each in fields for name in each if name != "seed")
-    return [
-        name
-        for name in names
-        if len({each.get(name) for each in fields}) > 1
-        and (name in CORE or all(name in recipe.options for recipe in recipes))
-    ]
+    return [name for name in names if len({each.get(name) for each in fields if name in CORE or name in each}) > 1]
 
 
 def variants(runs: Sequence[Run]) -> dict[str, list[Run]]:
