@@ -109,6 +109,19 @@ def test_the_interval_holds_the_true_ratio_as_often_as_it_says():
     assert covered / 2000 == pytest.approx(0.95, abs=5 * 9.7 / 2000)
 
 
+def test_the_more_variants_are_compared_the_wider_their_intervals(tmp_path):
+    draw = np.random.default_rng(0)
+    a, b = np.exp(draw.normal(0, 0.3, size=(2, 5)))
+    widths = [math.log(ratio.high / ratio.low) for ratio in (_ratio(a, b, comparisons=count) for count in (1, 2))]
+    # Student's t with 4 degrees of freedom, at 97.5 % and, for two comparisons, at 98.75 %; from a table
+    assert widths[1] / widths[0] == pytest.approx(3.4954 / 2.7764, rel=1e-4)
+    runs = [
+        made_up(tmp_path, label, seed, falling(10 * n + seed)) for n, label in enumerate("abc", 1) for seed in (0, 1)
+    ]
+    standing = Comparison.of(runs).standing("step")
+    assert standing.ratios["c"] == _ratio(standing.costs["c"], standing.costs["a"], comparisons=2)
+
+
 def test_compare_trains_every_recipe_with_every_seed_and_reports(tmp_path):
     recipes = {
         f"lr {lr:g}": Recipe(batch_size="all", lr=lr, steps=200, scale="standard", target_loss=100.0, evaluate_every=1)
