@@ -210,20 +210,6 @@ def test_verdict_and_tables_of_a_comparison_take_the_place_of_the_reports_own(on
 
 
 def stories() -> Iterator[tuple[str, int, dict[str, object], str]]:
-    yield "resumed", 700, {"damaged": []}, "Resumed at update 700."
-    yield "resumed", 700, {"damaged": ["000600"]}, "Damaged checkpoints were passed over: 000600."
-    yield (
-        "rewound",
-        900,
-        {"from_step": 1000, "lr_scale": 0.5},
-        "Went back from update 1,000 to update 900; learning rate times 0.5.",
-    )
-    yield (
-        "non_finite",
-        92,
-        {"what": "gradient", "where": "0.weight", "value": float("inf")},
-        "At update 92 the gradient of 0.weight was infinite.",
-    )
     yield "monitor", 5, {"sentence": "Sharpness is not measured."}, "Sharpness is not measured."
     yield "something_new", 8, {"size": 3}, "Something new at update 8: size 3."
     yield "ended", 9, {"why": "early stopped"}, "Early stopped after 9 updates."

@@ -180,18 +180,10 @@ def _ending(run: Run) -> str:
 def _sentence(note: Note) -> str:
     """What a note says, in words."""
     details = note.details
-    at = f"update {note.step:,}"
     if "sentence" in details:
         return str(details["sentence"])
-    if note.kind == "resumed":
-        damaged = ", ".join(map(str, details.get("damaged", ())))
-        return f"Resumed at {at}." + (f" Damaged checkpoints were passed over: {damaged}." if damaged else "")
-    if note.kind == "rewound" and {"from_step", "lr_scale"} <= details.keys():
-        return f"Went back from update {details['from_step']:,} to {at}; learning rate times {details['lr_scale']:g}."
-    if note.kind == "non_finite" and {"what", "where", "value"} <= details.keys():
-        return f"At {at} the {details['what']} of {details['where']} was {number(details['value'])}."
     more = ", ".join(f"{name} {value}" for name, value in details.items())
-    return f"{note.kind.capitalize().replace('_', ' ')} at {at}{': ' if more else ''}{more}."
+    return f"{note.kind.capitalize().replace('_', ' ')} at update {note.step:,}{': ' if more else ''}{more}."
 
 
 def _happened(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[str]:

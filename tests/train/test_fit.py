@@ -195,6 +195,7 @@ def test_a_recipe_whose_parts_do_not_fit_writes_nothing(tmp_path):
         (Recipe(data="digits", model="mlp", loss="bce_with_logits"), "two classes apart, but digits has 10"),
         (Recipe(model="cnn"), "cnn"),
         (Recipe(device="cuda:9"), "device is 'cuda:9'"),
+        (Recipe(data="characters", model="rnn", input_noise=0.1), "has tokens for inputs"),
         (MOONS.but(norm="batch", batch_size=11), "batch of 1 row"),
         (MOONS.but(norm="batch", micro_batch=5), "batch of 1 row"),
     ):

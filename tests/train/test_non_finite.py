@@ -153,3 +153,9 @@ def test_a_nan_in_the_data_is_named_before_the_first_update(tmp_path, monkeypatc
     with pytest.raises(DataError, match=r"nan at row 41, column 'years_of_experience' \(1 such values\)"):
         fit(Recipe(), runs=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_skipped_step_is_still_evaluated_where_that_is_due(tmp_path, spoil):
+    spoil(10, nan_output)
+    run = fit(RECIPE.but(non_finite="skip"), runs=tmp_path)
+    assert run.series("loss/train").x.tolist() == [0, 5, 10, 15, 20]

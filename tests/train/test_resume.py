@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -63,17 +64,19 @@ class Cut(BaseException):
     """As sudden as a kill, within one process."""
 
 
-def cutting(step: int, act: Callable[[], None]) -> pytest.MonkeyPatch:
+@contextmanager
+def cutting(step: int, act: Callable[[], None]) -> Iterator[None]:
     """Make the recorder act after it has written the row of an update."""
-    patch, log = pytest.MonkeyPatch(), Recorder.log
+    log = Recorder.log
 
     def log_and_act(self: Recorder, at: int, examples: int, seconds: float, values: dict[str, float]) -> None:
         log(self, at, examples, seconds, values)
         if at == step and "loss/batch" in values:
             act()
 
-    patch.setattr(Recorder, "log", log_and_act)
-    return patch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "log", log_and_act)
+        yield
 
 
 def sudden() -> None:
@@ -90,10 +93,8 @@ def test_a_run_cut_at_any_step_and_resumed_equals_the_uncut_one(variant, tmp_pat
     recipe = VARIANTS[variant]
     uncut = fit(recipe, runs=tmp_path, name="uncut")
     for step in range(1, uncut.steps):
-        patch = cutting(step, sudden)
-        with pytest.raises(Cut):
+        with pytest.raises(Cut), cutting(step, sudden):
             fit(recipe, runs=tmp_path, name=f"cut-{step}")
-        patch.undo()
         assert_same_run(resume(tmp_path / f"cut-{step}"), uncut)
 
 
@@ -101,9 +102,8 @@ def test_a_run_cut_at_any_step_and_resumed_equals_the_uncut_one(variant, tmp_pat
 def test_ctrl_c_ends_a_run_after_the_step_with_everything_saved(variant, tmp_path):
     recipe = VARIANTS[variant]
     uncut = fit(recipe, runs=tmp_path, name="uncut")
-    patch = cutting(13, ctrl_c)
-    run = fit(recipe, runs=tmp_path, name="interrupted")
-    patch.undo()
+    with cutting(13, ctrl_c):
+        run = fit(recipe, runs=tmp_path, name="interrupted")
     assert run.status == "interrupted"
     assert run.steps == checkpoint.load(run.folder / "checkpoints").step == 13
     assert_same_run(resume(run.folder), uncut)
@@ -135,26 +135,22 @@ def test_early_stopping_did_stop_the_run_that_is_resumed_above(tmp_path):
 def test_a_run_cut_many_times_equals_the_uncut_one(tmp_path):
     uncut = fit(PLAIN, runs=tmp_path, name="uncut")
     for turn, step in enumerate([3, 9, 10, 21, 22, 23, 35]):
-        patch = cutting(step, sudden)
-        with pytest.raises(Cut):
+        with pytest.raises(Cut), cutting(step, sudden):
             fit(PLAIN, runs=tmp_path, name="cut") if turn == 0 else resume(tmp_path / "cut")
-        patch.undo()
     assert_same_run(resume(tmp_path / "cut"), uncut)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(tmp_path):
     uncut = fit(PLAIN, runs=tmp_path, name="uncut")
-    patch = cutting(30, sudden)
-    with pytest.raises(Cut):
+    with pytest.raises(Cut), cutting(30, sudden):
         fit(PLAIN, runs=tmp_path, name="cut")
-    patch.undo()
     newest = max((tmp_path / "cut" / "checkpoints").glob("*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:100])
     run = resume(tmp_path / "cut")
     assert_same_run(run, uncut)
     (note,) = run.notes("resumed")
     assert note.step == 24
-    assert newest.name in note.details["damaged"][0]
+    assert f"{newest.name} is damaged" in note.details["sentence"]
 
 
 def test_a_finished_run_is_not_resumed(tmp_path):
@@ -169,10 +165,9 @@ def test_a_run_that_is_being_written_is_refused_naming_the_writer(tmp_path):
 
 
 def test_resuming_leaves_the_callers_random_numbers_and_threads_alone(tmp_path):
-    patch = cutting(9, ctrl_c)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    run = fit(PLAIN.but(dropout=0.5), runs=tmp_path)
-    patch.undo()
+    with cutting(9, ctrl_c):
+        run = fit(PLAIN.but(dropout=0.5), runs=tmp_path)
     resume(run.folder)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
@@ -219,3 +214,14 @@ def test_a_run_killed_200_times_while_it_saves_resumes_by_itself_every_time(tmp_
     assert_same_run(killed, Run(tmp_path / "uncut"))
     assert len(killed.notes("resumed")) == 200
     assert len({note.step for note in killed.notes("resumed")}) == 200, "each got further than the one before"
+
+
+def test_a_run_whose_data_has_changed_is_not_resumed(tmp_path):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("x,y\n" + "".join(f"{x / 7:.3f},{7 * x % 13}\n" for x in range(40)))
+    recipe = Recipe(data="table", file=str(rows), target="y", steps=20, batch_size=8)
+    with pytest.raises(Cut), cutting(9, sudden):
+        fit(recipe, runs=tmp_path, name="cut")
+    rows.write_text(rows.read_text().replace("1.429,", "1.5,"))
+    with pytest.raises(RunError, match="has changed since it began"):
+        resume(tmp_path / "cut")

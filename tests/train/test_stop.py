@@ -22,7 +22,7 @@ def test_it_stops_after_patience_evaluations_in_a_row_without_a_better_loss(loss
     best, since = math.inf, 0
     for step, loss in enumerate(losses):
         stopper.see(loss, step, weighted(step))
-        better = loss < best - min_delta if math.isfinite(best) else math.isfinite(loss) or loss == -math.inf
+        better = loss < best - min_delta
         best, since = (loss, 0) if better else (best, since + 1)
         assert stopper.exhausted == (since >= patience)
 

@@ -28,7 +28,7 @@ def overview(run: descend.run.Run) -> dict[str, Any]:
         "folder": str(run.folder),
         "status": run.status,
         "steps": run.steps,
-        "seconds": seconds(run),
+        "seconds": run.seconds,
         "loss": loss(run),
         "recipe": run.recipe.fields(),
     }
@@ -48,14 +48,6 @@ def what(run: descend.run.Run) -> str:
     return ", ".join([*parts, *(field for field in rest if field != "schedule=constant")])
 
 
-def seconds(run: descend.run.Run) -> float:
-    """Of training, without evaluations."""
-    if "loss/batch" not in run.names():
-        return 0.0
-    clock = run.series("loss/batch", x="seconds").x
-    return float(clock[-1]) if len(clock) else 0.0
-
-
 def loss(run: descend.run.Run) -> float | None:
     """The last value of the first of LOSSES that was recorded."""
     known = run.names()
@@ -64,7 +56,7 @@ def loss(run: descend.run.Run) -> float | None:
 
 def sentences(run: descend.run.Run) -> list[str]:
     """How a run went: how it ended, what was noted on the way, and its last losses."""
-    at = f"{run.steps:,} step{'' if run.steps == 1 else 's'}, {number(seconds(run))} s of training"
+    at = f"{run.steps:,} step{'' if run.steps == 1 else 's'}, {number(run.seconds)} s of training"
     judged = [name for name in run.names() if name.split("/")[0] in JUDGED]
     shown = [name for name in judged if not name.endswith("/batch")] or judged
     last = [", ".join(f"{name} {number(run.last(name))}" for name in shown)] if shown else []
@@ -74,11 +66,9 @@ def sentences(run: descend.run.Run) -> list[str]:
 def _happened(notes: Sequence[descend.run.Note]) -> list[str]:
     """Sentences for the notes that a user should know of."""
     lines = []
-    for kind, step, about in notes:
+    for kind, _, about in notes:
         if "sentence" in about:
             lines.append(str(about["sentence"]))
-        elif kind == "non_finite":
-            lines.append(f"At step {step:,} the {about['what']} of {about['where']} was {number(about['value'])}.")
         elif kind == "ended" and about.get("why") == "early stopped":
             lines.append(
                 f"The best loss was {number(about['best_loss'])} at step {about['best_step']:,}; its weights are kept."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from descend.cli._command import INTERRUPTED, RECIPE_FILE, RunName, find_runs, json_flag, quiet_flag, runs_flag
+from descend.cli._command import RECIPE_FILE, RunName, find_runs, json_flag, quiet_flag, runs_flag
 from descend.cli._fields import RecipeCommand, every_option, given
 from descend.cli._print import print_json, print_table
 from descend.cli._runs import overview
@@ -77,9 +77,6 @@ def command(
         result = comparison.compare(recipes, seeds=seeds, runs=runs, name=name, progress=not quiet)
         out = out or result.runs[0].folder.parent / "report.html"
     _show(result, out, quiet=quiet, as_json=as_json)
-    if any(run.status == "interrupted" for run in result.runs):
-        click.echo("Interrupted: what is compared is what was trained until then.", err=True)
-        ctx.exit(INTERRUPTED)
 
 
 def _label(file: Path) -> str:

@@ -9,7 +9,7 @@ import click
 
 from descend.cli._command import Command, RunName, find_run, folders_of_runs, json_flag, runs_flag
 from descend.cli._print import number, print_json, print_table
-from descend.cli._runs import details, loss, overview, print_run, seconds, what
+from descend.cli._runs import details, loss, overview, print_run, what
 from descend.errors import DescendError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _overview(run: descend.run.Run) -> dict[str, Any]:
 
 def _row(run: descend.run.Run) -> tuple[str, ...]:
     try:
-        return (run.name, what(run), run.status, f"{run.steps:,}", number(loss(run)), number(seconds(run)))
+        return (run.name, what(run), run.status, f"{run.steps:,}", number(loss(run)), number(run.seconds))
     except DescendError as error:
         return (run.name, str(error), "unreadable", "", "", "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -48,6 +49,14 @@ class Parts:
         """Steps between evaluations: an epoch, but at most a hundred evaluations a run, unless the recipe says."""
         return self.recipe.evaluate_every or max(self.batches.per_epoch, -(-self.steps // 100))
 
+    def fingerprint(self) -> str:
+        """SHA-256 of every row trained on and judged by: a run is resumed only on the data it began with."""
+        digest = hashlib.sha256()
+        for split in (self.dataset.train, self.dataset.validation):
+            for values in split or ():
+                digest.update(values.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
     def limit(self) -> StabilityLimit | None:
         """The learning rate beyond which full-batch training diverges, where theory knows it."""
         if self.recipe.model != "linear" or loss_name(self.recipe, self.dataset) != "mse":
@@ -66,6 +75,10 @@ def build(recipe: Recipe) -> Parts:
     """
     dataset = DATA[recipe.data](**recipe.part("data"))
     _require_finite(dataset)
+    if recipe.input_noise and dataset.tokens:
+        raise RecipeError(
+            f"input_noise is {recipe.input_noise:g}, but {dataset.name} has tokens for inputs: set it to 0."
+        )
     model = build_model(recipe, dataset)
     rows = len(dataset.train.inputs)
     size = rows if recipe.batch_size == "all" else min(recipe.batch_size, rows)

@@ -172,6 +172,7 @@ class _Trainer:
                     return
                 for buffer, before in zip(self.buffers, buffers, strict=True):
                     buffer.copy_(before)
+                self._evaluate_and_save(time.perf_counter())
                 continue
             values = {"loss/batch": batch_loss, "lr/0": lr}
             if observing:
@@ -240,6 +241,7 @@ class _Trainer:
             steps=parts.steps,
             device=str(parts.device),
             threads=parts.threads,
+            data=parts.fingerprint(),
             versions={"descend": version("descend"), "torch": torch.__version__},
         )
         if parts.dataset.truth:
@@ -252,16 +254,25 @@ class _Trainer:
 
     def _go_on(self) -> None:
         """Continue from the newest good checkpoint, or from the beginning where none was written yet."""
+        for note in Run(self.recorder.folder).notes("started"):
+            if note.details["data"] != self.parts.fingerprint():
+                raise RunError(
+                    f"The data of run {self.recorder.folder} has changed since it began, so to resume would mix two "
+                    "trainings. Bring the data back as it was, or train anew."
+                )
         checkpoint.clean(self.checkpoints)
         saved = checkpoint.load(self.checkpoints)
         if saved is None:
             self.recorder.restart(after=-1)
-            self.recorder.note("resumed", 0, damaged=[])
+            self.recorder.note("resumed", 0, sentence="Resumed from the beginning, before a checkpoint was written.")
             self._begin()
         else:
             self._restore(saved.state)
             self.recorder.restart(after=self.at.step)
-            self.recorder.note("resumed", self.at.step, damaged=list(saved.damaged))
+            passed_over = " ".join(saved.damaged)
+            self.recorder.note(
+                "resumed", self.at.step, sentence=f"Resumed after step {self.at.step:,}. {passed_over}".strip()
+            )
 
     def _evaluate_and_save(self, now: float) -> None:
         """What is due after a step: an evaluation, then a checkpoint."""
@@ -301,7 +312,8 @@ class _Trainer:
         problem = locate(loss, self.model, inputs)
         values = {"loss/batch": loss}
         self.recorder.log(self.at.step, self.at.examples, self.at.seconds, values)
-        self.recorder.note("non_finite", self.at.step, action=self.recipe.non_finite, **asdict(problem))
+        about = asdict(problem) | {"sentence": f"At step {self.at.step:,} {problem.sentence}"}
+        self.recorder.note("non_finite", self.at.step, action=self.recipe.non_finite, **about)
         if self.recipe.non_finite == "skip" and problem.what != "weight":
             return False
         if self.recipe.non_finite == "rewind" and self.at.rewinds < MOST_REWINDS:
@@ -318,7 +330,13 @@ class _Trainer:
         self._restore(saved.state)
         self.at.lr_scale, self.at.rewinds = here.lr_scale * REWIND_LR, here.rewinds + 1
         self.recorder.restart(after=self.at.step)
-        self.recorder.note("rewound", self.at.step, from_step=here.step, lr_scale=self.at.lr_scale)
+        self.recorder.note(
+            "rewound",
+            self.at.step,
+            from_step=here.step,
+            lr_scale=self.at.lr_scale,
+            sentence=f"Went back from step {here.step:,} to {self.at.step:,}; the learning rate is halved from there.",
+        )
         self._save()
 
     # --- state --------------------------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        return f"The {self.what} of {self.where} is {self.value}."
+        value = "NaN" if math.isnan(self.value) else "infinite" if self.value > 0 else "minus infinite"
+        return f"the {self.what} of {self.where} was {value}."
 
 
 def gradients_of(optimizer: RuleOptimizer) -> list[Tensor]:

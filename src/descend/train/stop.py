@@ -24,7 +24,7 @@ class EarlyStopping:
 
     def see(self, loss: float, step: int, model: nn.Module) -> None:
         """Take note of one evaluation."""
-        if loss < self.best_loss - self.min_delta or (math.isinf(self.best_loss) and math.isfinite(loss)):
+        if loss < self.best_loss - self.min_delta:
             self.best_loss, self.best_step, self.evaluations_since = loss, step, 0
             if self.patience is not None:
                 self.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
