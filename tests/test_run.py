@@ -23,22 +23,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from descend.errors import RunBusyError, RunError
+from descend.files import LOCK, claim, write_atomically, writer_of
 from descend.recipe import Recipe
 from descend.run import (
     CLOCKS,
     FEWEST,
-    LOCK,
     NOTES,
     RECIPE,
     Recorder,
     Run,
     Series,
-    claim,
     list_runs,
     new_folder,
-    replace,
     run_folder,
-    writer_of,
 )
 
 RECIPE_OF_ALL = Recipe(data="moons")
@@ -393,7 +390,7 @@ def test_what_a_killed_writer_left_half_written_is_removed_by_the_next(folder: P
 def test_a_damaged_rows_file_is_named(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        replace(folder / RECIPE, RECIPE_OF_ALL.to_toml().encode())
+        write_atomically(folder / RECIPE, RECIPE_OF_ALL.to_toml().encode())
         (folder / "rows-000-00.f64").write_bytes(content)
         for read in (Run(folder).names, lambda: Run(folder).steps, lambda: Run(folder).series("a")):
             with pytest.raises(RunError, match=r"rows-000-00\.f64 is damaged: its first line does not name its series"):
@@ -436,7 +433,7 @@ def test_a_folder_that_is_not_a_run_is_refused_with_what_was_meant(tmp_path: Pat
     with pytest.raises(RunError, match=rf"^{tmp_path}/nothing is not a run: it has no recipe.toml.$"):
         Run(tmp_path / "nothing")
     for name in ("moons-001", "moons-002"):
-        replace(new_folder(tmp_path, "moons") / RECIPE, RECIPE_OF_ALL.to_toml().encode())
+        write_atomically(new_folder(tmp_path, "moons") / RECIPE, RECIPE_OF_ALL.to_toml().encode())
         assert (tmp_path / name).is_dir()
     with pytest.raises(RunError, match=r"Did you mean 'moons-001'\? Known: moons-001, moons-002\."):
         Run(tmp_path / "mons-001")
@@ -575,9 +572,9 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_cause(tmp_path: Path)
 
 
 def test_a_failed_replacement_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    replace(tmp_path / "a", b"old")
+    write_atomically(tmp_path / "a", b"old")
     with pytest.raises(TypeError):
-        replace(tmp_path / "a", "text")  # type: ignore[arg-type]  # fails after the temporary file was opened
+        write_atomically(tmp_path / "a", "text")  # type: ignore[arg-type]  # fails after the temporary file was opened
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a", b"old")]
 
 
@@ -636,7 +633,7 @@ def test_runs_are_listed_oldest_first(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "none") == []
     for age, name in enumerate(["c", "a", "b"]):
         (tmp_path / name).mkdir()
-        replace(tmp_path / name / RECIPE, RECIPE_OF_ALL.to_toml().encode())
+        write_atomically(tmp_path / name / RECIPE, RECIPE_OF_ALL.to_toml().encode())
         os.utime(tmp_path / name / RECIPE, (age, age))
     (tmp_path / "not a run").mkdir()
     assert [run.name for run in list_runs(tmp_path)] == ["c", "a", "b"]
@@ -648,7 +645,7 @@ def test_runs_are_listed_oldest_first(tmp_path: Path) -> None:
 def test_a_million_steps_of_fifty_series_are_sliced_and_thinned_without_becoming_python_objects(folder: Path) -> None:
     steps, block = 1_000_000, 10_000
     folder.mkdir(parents=True)
-    replace(folder / RECIPE, RECIPE_OF_ALL.to_toml().encode())
+    write_atomically(folder / RECIPE, RECIPE_OF_ALL.to_toml().encode())
     head = json.dumps({"series": [*CLOCKS, *(f"s{number}" for number in range(50))], "after": -1}) + "\n"
     rows = np.tile(np.arange(53.0), (block, 1))
     with (folder / "rows-000-00.f64").open("wb") as file:

@@ -17,10 +17,11 @@ from typing import Final, NamedTuple
 
 from descend.catalog import Value
 from descend.errors import RunError, optional
+from descend.files import write_atomically
 from descend.plots import PLOTS
 from descend.plots._runs import DIVERGED, differing, last, median, number, places, series, truth, variants
 from descend.recipe import PARTS, as_text
-from descend.run import Note, Run, replace
+from descend.run import Note, Run
 
 FRONT: Final = ("loss", "learned", "metrics")
 """The figures to see at once, all others being folded; variants are compared by three_axes instead of loss."""
@@ -61,7 +62,7 @@ def write(
         raise RunError("A report needs at least one run, but none was given.")
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    replace(file, page(runs, title=title, verdict=verdict, tables=tables).encode())
+    write_atomically(file, page(runs, title=title, verdict=verdict, tables=tables).encode())
     return file
 
 

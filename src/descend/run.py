@@ -22,7 +22,6 @@ whose head says after which step they continue. Rows of earlier attempts beyond 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import heapq
 import html
 import itertools
@@ -30,7 +29,6 @@ import json
 import math
 import os
 import re
-import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +40,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from descend.errors import RunBusyError, RunError, did_you_mean
+from descend.errors import RunError, did_you_mean
+from descend.files import append, claim, naming, open_to_append, unwritten, write_atomically, writer_of
 from descend.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -50,6 +49,11 @@ if TYPE_CHECKING:
 
 CLOCKS: Final = ("step", "examples", "seconds")
 """The three x-axes, first columns of every row: updates made, examples seen, seconds of training."""
+
+RECIPE: Final = "recipe.toml"
+NOTES: Final = "notes.jsonl"
+TOLD: Final = 20  # series in a notebook's table
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
 
 FEWEST: Final = 7  # points a curve can be thinned to: its ends, least, greatest, a NaN and both infinities
 
@@ -275,7 +279,7 @@ class Recorder:
         self.folder = Path(folder)
         self._writers: dict[tuple[str, ...], _Writer] = {}
         self._attempt, self._after = 0, -1
-        with _said(self.folder), contextlib.ExitStack() as undo:
+        with naming(self.folder), contextlib.ExitStack() as undo:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = claim(self.folder)
             undo.callback(os.close, self._lock)
@@ -284,7 +288,7 @@ class Recorder:
             self._keep(recipe)
             if any(self.folder.glob("rows-*.f64")):
                 self.restart(after=Run(self.folder).steps)
-            self._notes = _append_to(self.folder / NOTES)
+            self._notes = open_to_append(self.folder / NOTES)
             undo.pop_all()
         self._open = True
 
@@ -304,9 +308,9 @@ class Recorder:
         if step <= writer.last:
             raise RunError(f"Step {step} comes after step {writer.last} in {writer.file}: use `restart` to go back.")
         try:
-            _append(writer.descriptor, writer.pack(step, examples, seconds, *values.values()))
+            append(writer.descriptor, writer.pack(step, examples, seconds, *values.values()))
         except OSError as error:
-            raise _unwritten(writer.file, error) from error
+            raise unwritten(writer.file, error) from error
         except struct.error:
             wrong = ", ".join(f"{name} = {value!r}" for name, value in values.items() if not _fits(value))
             raise RunError(f"A row holds numbers, but the one of step {step} was given {wrong}.") from None
@@ -324,8 +328,8 @@ class Recorder:
         """Append what happened; kept through a power cut. The last note of a run is "ended", with `why`."""
         self._require_open()
         line = json.dumps({"kind": kind, "step": step} | details, default=_plain)
-        with _said(self.folder / NOTES):
-            _append(self._notes, f"{line}\n".encode())
+        with naming(self.folder / NOTES):
+            append(self._notes, f"{line}\n".encode())
             os.fsync(self._notes)
 
     def close(self) -> None:
@@ -335,7 +339,7 @@ class Recorder:
         self._open = False
         descriptors = [*(writer.descriptor for writer in self._writers.values()), self._notes]
         self._writers.clear()
-        with _said(self.folder), contextlib.ExitStack() as closing:
+        with naming(self.folder), contextlib.ExitStack() as closing:
             for descriptor in (self._lock, *descriptors):
                 closing.callback(os.close, descriptor)  # the lock last
             for descriptor in descriptors:
@@ -344,7 +348,7 @@ class Recorder:
     def _keep(self, recipe: Recipe) -> None:
         head = self.folder / RECIPE
         if not head.exists():
-            replace(head, recipe.to_toml().encode())
+            write_atomically(head, recipe.to_toml().encode())
         elif Recipe.load(head) != recipe:
             raise RunError(f"{self.folder} holds the run of another recipe ({head}). Choose another folder.")
 
@@ -357,8 +361,8 @@ class Recorder:
         series = (*CLOCKS, *names)
         file = self.folder / f"rows-{self._attempt:03d}-{len(self._writers):02d}.f64"
         head = json.dumps({"series": series, "after": self._after}).encode()
-        with _said(file):
-            replace(file, head + b" " * (-(len(head) + 1) % 8) + b"\n")
+        with naming(file):
+            write_atomically(file, head + b" " * (-(len(head) + 1) % 8) + b"\n")
             descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._writers[names] = _Writer(file, descriptor, struct.Struct(f"<{len(series)}d").pack)
         return self._writers[names]
@@ -442,15 +446,6 @@ def _unseen(table: _Table, seen: dict[Path, int]) -> Iterator[dict[str, float]]:
             yield dict(zip(table.series, row, strict=True))
 
 
-# --- names, locks and durable files -------------------------------------------------------------------
-
-RECIPE: Final = "recipe.toml"
-NOTES: Final = "notes.jsonl"
-LOCK: Final = "lock"
-TOLD: Final = 20  # series in a notebook's table
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
-
-
 def run_folder(runs: str | Path, name: str) -> Path:
     """The folder of a run called `name`, always a direct child of `runs`. Raises RunError for any other name."""
     if not _NAME.fullmatch(name):
@@ -468,7 +463,7 @@ def new_folder(runs: str | Path, stem: str) -> Path:
     number = 1
     while True:
         folder = run_folder(runs, f"{stem}-{number:03d}")
-        with _said(folder):
+        with naming(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
@@ -482,101 +477,6 @@ def list_runs(runs: str | Path) -> list[Run]:
     return [Run(head.parent) for head in sorted(heads, key=lambda head: (head.stat().st_mtime, head))]
 
 
-def claim(folder: Path) -> int:
-    """Become the one writer of a run folder: a descriptor, held until it is closed or the process dies.
-
-    Raises RunBusyError, after half a second, naming the process that is.
-    """
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    deadline = time.monotonic() + 0.5  # a reader in `writer_of` holds it for some microseconds
-    while not _locked(descriptor, fcntl.LOCK_EX):
-        if time.monotonic() > deadline:
-            os.close(descriptor)
-            who = "process {pid} on {host} since {since}".format_map(writer_of(folder) or _SOMEBODY)
-            raise RunBusyError(f"Run {folder} is being written by {who}. Wait until it ends, or stop it.")
-        time.sleep(0.005)
-    writer = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, json.dumps(writer).encode())
-    return descriptor
-
-
-def writer_of(folder: Path) -> dict[str, Any] | None:
-    """Who is writing a run now: {"pid", "host", "since"}, or None."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        if _locked(descriptor, fcntl.LOCK_SH):
-            return None
-        writer: dict[str, Any] = json.loads(os.read(descriptor, 1000))
-        return writer
-    except ValueError:
-        return _SOMEBODY
-    finally:
-        os.close(descriptor)
-
-
-_SOMEBODY: Final = {"pid": "unknown", "host": "this or another host", "since": "just now"}  # has not signed yet
-
-
-def _locked(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def replace(file: Path, content: bytes) -> None:
-    """Write a file atomically and durably: readers see the old content or the new, also after a power cut."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names created, replaced or removed in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _said(place: Path) -> Iterator[None]:
-    """What the operating system refuses, as a RunError that names the place and the cause."""
-    try:
-        yield
-    except OSError as error:
-        raise _unwritten(place, error) from error
-
-
-def _unwritten(place: Path, error: OSError) -> RunError:
-    return RunError(f"{place} cannot be written: {error.strerror}. What was recorded before stays readable.")
-
-
-def _append(descriptor: int, data: bytes) -> None:
-    """Append all of it or, where the disk is full, nothing, so that the next row still begins where rows begin."""
-    written = 0
-    try:
-        while written < len(data):
-            written += os.write(descriptor, data[written:])
-    except BaseException:
-        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
-        raise
-
-
 def _fits(value: object) -> bool:
     """Whether a value can stand in a row."""
     try:
@@ -584,13 +484,6 @@ def _fits(value: object) -> bool:
     except struct.error:
         return False
     return True
-
-
-def _append_to(file: Path) -> int:
-    """A descriptor to append lines with; a line torn by a kill is cut off."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    os.ftruncate(descriptor, file.read_bytes().rfind(b"\n") + 1)
-    return descriptor
 
 
 def _note(file: Path, number: int, line: bytes) -> Note:

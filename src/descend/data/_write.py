@@ -14,7 +14,7 @@ from torch import Tensor
 
 from descend.data._dataset import Dataset, Scale
 from descend.errors import DataError
-from descend.run import replace
+from descend.files import write_atomically
 
 
 def write_table(dataset: Dataset, path: str | Path) -> tuple[Path, Path]:
@@ -30,8 +30,8 @@ def write_table(dataset: Dataset, path: str | Path) -> tuple[Path, Path]:
         raise DataError(f"There is no folder {file.parent} to write {file.name} into. Make it first.")
     truth = {"data": dataset.name, "weights": dict(dataset.truth), "bayes_error": dataset.bayes_error}
     beside = file.with_suffix(".truth.json")
-    replace(beside, json.dumps(truth, indent=2).encode() + b"\n")
-    replace(file, _csv(dataset).encode())
+    write_atomically(beside, json.dumps(truth, indent=2).encode() + b"\n")
+    write_atomically(file, _csv(dataset).encode())
     return file, beside
 
 

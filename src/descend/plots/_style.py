@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, ParamSpec
 import numpy as np
 
 from descend.errors import optional
-from descend.run import replace
+from descend.files import write_atomically
 
 optional("matplotlib", "report", "Drawing a figure")
 import matplotlib
@@ -128,7 +128,7 @@ class Figure(matplotlib.figure.Figure):
             with _house():
                 self.savefig(buffer, format=file.suffix.removeprefix("."), dpi=200, facecolor="white")
             content = buffer.getvalue()
-        replace(file, content)
+        write_atomically(file, content)
         return file
 
     def _repr_svg_(self) -> str:

@@ -23,7 +23,7 @@ import safetensors.torch
 from torch import Tensor
 
 from descend.errors import CheckpointError
-from descend.run import replace, sync_folder
+from descend.files import sync_folder, write_atomically
 
 KEEP: Final = 2  # generations: were the newest damaged on disk, the one before it is still there
 
@@ -51,8 +51,8 @@ def save(folder: Path, step: int, state: State) -> None:
     number = earlier[-1] + 1 if earlier else 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replace(_tensors(folder, number), data)
-        replace(_manifest(folder, number), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        write_atomically(_tensors(folder, number), data)
+        write_atomically(_manifest(folder, number), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint of step {step} could not be written to {folder}: {error.strerror}. "
