@@ -86,7 +86,7 @@ class Recipe:
     non_finite: Literal["stop", "skip", "rewind"] = "stop"
     rewind_steps: Count = 100
     monitors: str = "default"  # "default", "none", "all", or names with commas
-    monitor_every: Count = 20  # steps between measurements; the loss is recorded at every step
+    monitor_every: Count | None = None  # steps between measurements; where not given 20, or a 100th of a longer run
     checkpoint_every: Count | None = None  # steps; every 30 seconds where not given
     seed: Seed = 0
     dtype: Literal["float32", "float64"] = "float32"

@@ -39,10 +39,10 @@ def test_the_batches_after_a_step_are_those_of_the_uncut_sequence(sizes, order, 
 
 
 @given(SIZES, st.integers(0, 9))
-def test_gathering_in_blocks_changes_nothing(sizes, seed):
+def test_gathering_a_few_at_a_time_changes_nothing(sizes, seed):
     whole = epoch(numbered(*sizes, seed=seed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches_module, "BLOCK", 3)
+        patch.setattr(batches_module, "GATHER", 3)
         pieces = epoch(numbered(*sizes, seed=seed))
     assert all(torch.equal(a[1], b[1]) for a, b in zip(whole, pieces, strict=True))
 

@@ -88,7 +88,7 @@ def test_an_unweighted_last_batch_raises_the_floor(train):
         losses = train(noisy.but(last_batch=last_batch)).series("loss/train").y
         return losses[len(losses) // 2 :].mean() - least
 
-    assert floor("unweighted") > 50 * floor("dropped")
+    assert floor("unweighted") > 20 * floor("dropped")
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
     "Recording": {
         "evaluate_every": "steps between evaluations",
         "monitors": "what to measure: default, none, all, or names with commas",
-        "monitor_every": "steps between measurements; the loss is recorded at every step",
+        "monitor_every": "steps between measurements; 20, or a 100th of a longer run, where not given",
         "checkpoint_every": "steps between checkpoints; every 30 seconds where not given",
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -14,7 +15,8 @@ from torch import Tensor
 Order = Literal["reshuffled", "fixed", "replacement"]
 LastBatch = Literal["weighted", "dropped", "unweighted"]
 
-BLOCK: Final = 4_000_000  # numbers gathered at once: one gather serves many small batches, and memory stays bounded
+BLOCK: Final = 16_384  # inputs (numbers) of the epochs that are drawn together: to begin one costs 20 microseconds
+GATHER: Final = 4_000_000  # numbers gathered at once, so that memory stays bounded
 
 
 def generator(*key: int) -> torch.Generator:
@@ -53,33 +55,56 @@ class Batches:
 
     def indices(self, epoch: int) -> Int64[Tensor, " rows"]:
         """The rows of one epoch, in the order in which they are seen."""
-        rows = len(self.inputs)
-        if self.order == "fixed":
-            return torch.arange(rows)
-        if self.order == "replacement":
-            return torch.randint(rows, (rows,), generator=generator(self.seed, epoch, 0))
-        return torch.randperm(rows, generator=generator(self.seed, epoch, 0))
+        block, number = divmod(epoch, self._epochs)
+        return self._orders(block)[number]
 
     def after(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches that follow the first `step` ones, without end."""
-        epoch, done = divmod(step, self.per_epoch)
+        block, done = divmod(step, self._epochs * self.per_epoch)
         while True:
-            yield from self._epoch(epoch, done * self.size)
-            epoch, done = epoch + 1, 0
+            yield from self._batches(block, done)
+            block, done = block + 1, 0
 
-    def _epoch(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.size == len(self.inputs) and self.order != "replacement" and not self.noise:
-            yield self.inputs, self.targets  # the full batch: its order would change nothing but rounding
+    @property
+    def _epochs(self) -> int:
+        """Epochs of a block, which are drawn together: many where they are small, so that each costs little."""
+        return max(1, BLOCK // max(1, self.inputs.numel()))
+
+    def _orders(self, block: int) -> Int64[Tensor, "epochs rows"]:
+        """The rows of each epoch of a block, in the order in which they are seen."""
+        shape = (self._epochs, len(self.inputs))
+        if self.order == "fixed":
+            return torch.arange(shape[1]).expand(shape)
+        draw = generator(self.seed, block, 0)
+        if self.order == "replacement":
+            return torch.randint(shape[1], shape, generator=draw)
+        # to sort random numbers is to shuffle, here all epochs at once; 53 bits leave no ties to speak of
+        return torch.rand(shape, generator=draw, dtype=torch.float64).argsort(dim=1)
+
+    def _batches(self, block: int, done: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of a block after the first `done` ones, gathered some at a time."""
+        rows = len(self.inputs)
+        if self.size == rows and self.order != "replacement" and not self.noise:
+            # the full batch: another order would change nothing but rounding
+            yield from itertools.repeat((self.inputs, self.targets), self._epochs - done)
             return
-        order = self.indices(epoch)[start : self.per_epoch * self.size].to(self.inputs.device)
-        noise = self._noise(epoch)
-        batches_a_block = max(1, BLOCK // (self.size * max(1, self.inputs[0].numel())))
-        for block in order.split(batches_a_block * self.size):
-            inputs = self.inputs[block] if noise is None else self.inputs[block] + noise[block]
-            yield from zip(inputs.split(self.size), self.targets[block].split(self.size), strict=True)
+        starts = range(0, self.per_epoch * self.size, self.size)
+        sizes = [min(self.size, rows - start) for start in starts] * self._epochs
+        order = self._orders(block)[:, : sum(sizes) // self._epochs]
+        epoch = torch.arange(self._epochs)[:, None].expand_as(order)
+        order, epoch = (index.flatten()[sum(sizes[:done]) :].to(self.inputs.device) for index in (order, epoch))
+        noise = self._noise(block)
+        at_once = max(1, GATHER // (self.size * max(1, self.inputs[0].numel())))
+        for first in range(done, len(sizes), at_once):
+            some = sizes[first : first + at_once]
+            here, order = order.tensor_split([sum(some)])
+            when, epoch = epoch.tensor_split([sum(some)])
+            inputs = self.inputs[here] if noise is None else self.inputs[here] + noise[when, here]
+            yield from zip(inputs.split(some), self.targets[here].split(some), strict=True)
 
-    def _noise(self, epoch: int) -> Tensor | None:
+    def _noise(self, block: int) -> Shaped[Tensor, "epochs rows ..."] | None:
         if not self.noise:
             return None
-        drawn = torch.randn(self.inputs.shape, generator=generator(self.seed, epoch, 1), dtype=self.inputs.dtype)
+        shape = (self._epochs, *self.inputs.shape)
+        drawn = torch.randn(shape, generator=generator(self.seed, block, 1), dtype=self.inputs.dtype)
         return self.noise * drawn.to(self.inputs.device)

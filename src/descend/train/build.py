@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -21,6 +22,7 @@ from descend.optim._clip import decay_groups
 from descend.recipe import AUTO, Recipe
 from descend.schedules import Schedule
 from descend.train.batches import Batches
+from descend.train.dense import Dense
 from descend.train.stability import StabilityLimit, stability_limit
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -44,10 +46,29 @@ class Parts:
     device: torch.device
     threads: int
 
+    @cached_property
+    def dense(self) -> Dense | None:
+        """The passes of a plain dense network by hand, where they can take the place of autograd."""
+        whole = self.recipe.micro_batch is None or self.recipe.micro_batch >= self.batches.size
+        plain = self.dataset.class_weights is None and not self.recipe.options.get("label_smoothing")
+        if not (whole and plain and self.optimizer.flats):
+            return None
+        return Dense.of(self.model, loss_name(self.recipe, self.dataset))
+
+    @property
+    def forward(self) -> Callable[[Tensor], Tensor]:
+        """From inputs to outputs, for training."""
+        return self.dense.forward if self.dense else self.model
+
     @property
     def evaluate_every(self) -> int:
         """Steps between evaluations: an epoch, but at most a hundred evaluations a run, unless the recipe says."""
         return self.recipe.evaluate_every or max(self.batches.per_epoch, -(-self.steps // 100))
+
+    @property
+    def monitor_every(self) -> int:
+        """Steps between measurements: 20, or more where that would be over 100 of them, unless the recipe says."""
+        return self.recipe.monitor_every or max(20, self.steps // 100)
 
     def fingerprint(self) -> str:
         """SHA-256 of every row trained on and judged by: a run is resumed only on the data it began with."""
@@ -84,7 +105,7 @@ def build(recipe: Recipe) -> Parts:
     size = rows if recipe.batch_size == "all" else min(recipe.batch_size, rows)
     flops = _flops_a_step(model, dataset.train.inputs[: recipe.micro_batch or size])
     device = _device(recipe.device, flops)
-    threads = recipe.threads or max(1, min(os.cpu_count() or 1, int(flops / FLOPS_PER_THREAD)))
+    threads = recipe.threads or max(1, min(len(os.sched_getaffinity(0)), int(flops / FLOPS_PER_THREAD)))
     torch.set_num_threads(threads)
     dtype = getattr(torch, recipe.dtype)
     model.to(device, dtype)

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from descend.errors import CheckpointError, DescendError, RunError
-from descend.optim._clip import clip_by_norm, clip_by_value
+from descend.optim._clip import clip_by_norm, clip_by_value, global_norm
 from descend.recipe import Recipe
 from descend.run import Recorder, Run, new_folder, run_folder
 from descend.train import checkpoint
 from descend.train.build import Parts, build
 from descend.train.evaluate import evaluate
-from descend.train.non_finite import finite_weights, gradients_of, healthy, locate
+from descend.train.non_finite import buffers_of, healthy, locate
 from descend.train.observe import Observer
 from descend.train.progress import Bar, progress_bar
 from descend.train.stop import EarlyStopping
@@ -128,7 +128,7 @@ class _Trainer:
         self.saved_at = time.perf_counter()
         self.scalars: dict[float, Tensor] = {}
         # a batch that is skipped must not leave its mark on running statistics
-        self.buffers = list(self.model.buffers()) if self.recipe.non_finite == "skip" else []
+        self.statistics = list(self.model.buffers()) if self.recipe.non_finite == "skip" else []
 
     def train(self, resuming: bool) -> None:
         """Train until something ends it, and write down what."""
@@ -146,32 +146,37 @@ class _Trainer:
 
     def _steps(self) -> None:
         """Step after step, until the run ends or goes back."""
-        at, model, loss_of, optimizer, observer = self.at, self.model, self.parts.loss, self.optimizer, self.observer
+        at, optimizer, observer = self.at, self.optimizer, self.observer
+        loss_of, dense, plain_forward = self.parts.loss, self.parts.dense, self.parts.forward
         clock = time.perf_counter()
         for inputs, targets in self.batches.after(at.step):
             if self._over():
                 return
             at.step += 1
-            at.examples += len(inputs)
+            at.examples += inputs.shape[0]
             lr = self._set_learning_rate()
             observing = observer.due(at.step)
-            forward = observer.forward if observing else model
+            forward = observer.forward if observing else plain_forward
+            statistics = [statistic.clone() for statistic in self.statistics]
 
-            buffers = [buffer.clone() for buffer in self.buffers]
+            if dense:
+                outputs = forward(inputs)  # forward
+                loss = dense.backward(outputs, targets, self.batches.weight(inputs.shape[0]))  # loss, backward by hand
+                batch_loss = loss.item()
+            else:
+                optimizer.zero_grad()  # zero gradients
+                batch_loss = 0.0
+                for piece, answers, weight, share in self._pieces(inputs, targets):
+                    outputs = forward(piece)  # forward
+                    loss = loss_of(outputs, answers)  # loss
+                    loss.backward(weight)  # backward: adds to the gradients
+                    batch_loss += loss.item() * share
 
-            optimizer.zero_grad()  # zero gradients
-            batch_loss = 0.0
-            for piece, answers, weight, share in self._pieces(inputs, targets):
-                outputs = forward(piece)  # forward
-                loss = loss_of(outputs, answers)  # loss
-                loss.backward(weight)  # backward: adds to the gradients
-                batch_loss += loss.item() * share
-
-            if not healthy(batch_loss, optimizer):
+            if not healthy(batch_loss, buffers_of(optimizer)):
                 if self._found_non_finite(batch_loss, inputs):
                     return
-                for buffer, before in zip(self.buffers, buffers, strict=True):
-                    buffer.copy_(before)
+                for statistic, before in zip(self.statistics, statistics, strict=True):
+                    statistic.copy_(before)
                 self._evaluate_and_save(time.perf_counter())
                 continue
             values = {"loss/batch": batch_loss, "lr/0": lr}
@@ -189,17 +194,21 @@ class _Trainer:
             self._evaluate_and_save(now)
             clock = time.perf_counter()
 
-    def _pieces(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]:
+    def _pieces(self, inputs: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor, Tensor | None, float]]:
         """A batch's micro-batches: inputs, targets, what their mean loss counts in the gradient, and in the loss."""
-        rows = len(inputs)
+        rows = inputs.shape[0]
+        weight = self.batches.weight(rows)
         size = self.recipe.micro_batch or rows
-        cut = zip(inputs.split(size), targets.split(size), strict=True) if size < rows else [(inputs, targets)]
-        for piece, answers in cut:
-            share = len(piece) / rows
-            yield piece, answers, self._scalar(share * self.batches.weight(rows)), share
+        if size >= rows:
+            return [(inputs, targets, self._scalar(weight), 1.0)]
+        cut = zip(inputs.split(size), targets.split(size), strict=True)
+        shares = [(piece, answers, len(piece) / rows) for piece, answers in cut]
+        return [(piece, answers, self._scalar(share * weight), share) for piece, answers, share in shares]
 
-    def _scalar(self, value: float) -> Tensor:
-        """A 0-d tensor to begin a backward pass with; a run needs only a few values, each made once."""
+    def _scalar(self, value: float) -> Tensor | None:
+        """A 0-d tensor to begin a backward pass with, None for 1; a run needs only a few values, each made once."""
+        if value == 1.0:
+            return None
         if value not in self.scalars:
             self.scalars[value] = self.batches.targets.new_tensor(value, dtype=getattr(torch, self.recipe.dtype))
         return self.scalars[value]
@@ -213,12 +222,15 @@ class _Trainer:
 
     def _clip(self) -> dict[str, float]:
         """Clip the gradients as the recipe says; what the norm was before, for the record."""
-        values: dict[str, float] = {}
+        if self.recipe.clip_norm is None and self.recipe.clip_value is None:
+            return {}
+        gradients = [gradients for _, gradients in buffers_of(self.optimizer)]
+        before = float(global_norm(gradients))
         if self.recipe.clip_norm is not None:
-            values["clip/norm_before"] = float(clip_by_norm(gradients_of(self.optimizer), self.recipe.clip_norm))
+            clip_by_norm(gradients, self.recipe.clip_norm)
         if self.recipe.clip_value is not None:
-            clip_by_value(gradients_of(self.optimizer), self.recipe.clip_value)
-        return values
+            clip_by_value(gradients, self.recipe.clip_value)
+        return {"clip/norm_before": before}
 
     def _over(self) -> bool:
         """Whether the run ends before the next step; sets `ending`."""
@@ -301,7 +313,7 @@ class _Trainer:
             why = self.at.ending or why
         if why not in ("interrupted", "non-finite"):
             self.stopper.restore(self.model)
-        if not finite_weights(self.optimizer):
+        if not self._weights_are_finite():
             why = "non-finite"
         self._save()
         best = {"best_loss": self.stopper.best_loss, "best_step": self.stopper.best_step}
@@ -343,9 +355,12 @@ class _Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint, unless the weights are no longer finite: a good one is never replaced by a bad one."""
-        if finite_weights(self.optimizer):
+        if self._weights_are_finite():
             checkpoint.save(self.checkpoints, self.at.step, self._state())
         self.saved_at = time.perf_counter()
+
+    def _weights_are_finite(self) -> bool:
+        return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
 
     def _state(self) -> checkpoint.State:
         return {

@@ -27,30 +27,27 @@ class Problem:
         return f"the {self.what} of {self.where} was {value}."
 
 
-def gradients_of(optimizer: RuleOptimizer) -> list[Tensor]:
-    """Every gradient that an update will use: the flat buffers, or one by one."""
-    if optimizer.flats:
-        return [gradients for _, gradients in optimizer.flats]
-    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+def buffers_of(optimizer: RuleOptimizer) -> list[tuple[Tensor, Tensor]]:
+    """Weights and gradients that an update works on: the flat buffers, or parameter by parameter."""
+    return optimizer.flats or [
+        (parameter.detach(), parameter.grad)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
 
 
-def healthy(loss: float, optimizer: RuleOptimizer) -> bool:
+def healthy(loss: float, buffers: Iterable[tuple[Tensor, Tensor]]) -> bool:
     """Whether the loss, every gradient and every weight are finite.
 
-    Costs one sum over each; only where that is not finite (a sum of finite numbers may overflow) are they looked at
-    one by one.
+    Costs one dot product of weights and gradients, which any NaN or infinity spoils; only where it is not finite (a
+    sum of finite products may overflow) are they looked at one by one.
     """
-    return math.isfinite(loss) and _all_finite(gradients_of(optimizer)) and finite_weights(optimizer)
-
-
-def finite_weights(optimizer: RuleOptimizer) -> bool:
-    """Whether every weight is finite."""
-    return _all_finite([weights for weights, _ in optimizer.flats] or _parameters_of(optimizer))
-
-
-def _all_finite(tensors: Iterable[Tensor]) -> bool:
-    return all(math.isfinite(tensor.sum().item()) or bool(tensor.isfinite().all()) for tensor in tensors)
+    return math.isfinite(loss) and all(
+        math.isfinite(torch.dot(weights.flatten(), gradients.flatten()).item())
+        or bool(weights.isfinite().all() and gradients.isfinite().all())
+        for weights, gradients in buffers
+    )
 
 
 def locate(loss: float, model: nn.Module, inputs: Tensor) -> Problem:
@@ -66,10 +63,6 @@ def locate(loss: float, model: nn.Module, inputs: Tensor) -> Problem:
     gradients = [(name, parameter.grad) for name, parameter in model.named_parameters()]
     name, gradient = [(n, g) for n, g in gradients if g is not None and not g.isfinite().all()][-1]
     return Problem("gradient", name, _first(gradient))
-
-
-def _parameters_of(optimizer: RuleOptimizer) -> list[Tensor]:
-    return [parameter.detach() for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _in_forward(model: nn.Module, inputs: Tensor) -> Problem | None:

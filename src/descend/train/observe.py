@@ -25,7 +25,8 @@ class Observer:
 
     def __init__(self, parts: Parts, report: Callable[[str], object]) -> None:
         self._model, self._loss, self._task = parts.model, parts.loss, parts.dataset.task
-        self._panel = Panel(chosen(parts.recipe.monitors), parts.recipe.monitor_every, report)
+        self._forward = parts.forward
+        self._panel = Panel(chosen(parts.recipe.monitors), parts.monitor_every, report)
         self._capture = Capture(parts.model)
         self._named = dict(parts.model.named_parameters())
         self._parameters = {name: parameter.detach() for name, parameter in self._named.items()}
@@ -42,10 +43,9 @@ class Observer:
     def forward(self, inputs: Shaped[Tensor, "batch ..."]) -> Tensor:
         """The model's outputs, with its activations kept where a monitor needs them."""
         if self._seen is not None:
-            later: Tensor = self._model(inputs)
-            return later
+            return self._forward(inputs)
         with self._capture as activations:
-            outputs: Tensor = self._model(inputs)
+            outputs = self._forward(inputs)
         self._seen = inputs, outputs.detach(), activations
         return outputs
 
