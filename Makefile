@@ -17,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME  # they would mix other packages into .venv
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/with-report  ## set up, and compare batch, mini-batch and stochastic gradient descent
+demo: $(VENV)/with-all  ## set up, and compare batch, mini-batch and stochastic gradient descent
 	$(BIN)/descend compare
 
 test: lint  ## set up, and run everything that CI runs

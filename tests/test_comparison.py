@@ -182,12 +182,21 @@ def test_losses_that_mean_different_things_are_not_compared(tmp_path, field, one
     assert not list(tmp_path.iterdir()), "it is refused before anything is trained"
 
 
-def test_a_target_reached_before_the_first_update_is_no_reason_to_fail(tmp_path):
-    runs = [made_up(tmp_path, label, seed, [1.0, 2.0]) for label in ("a", "b") for seed in range(2)]
+def test_a_cost_of_nothing_has_a_ratio():
     costs = np.array([0.0, 96.0])
     ratio = _ratio(costs, costs[::-1], comparisons=1)
     assert (ratio.low, ratio.high) == (0, math.inf)
-    assert Comparison.of(runs).standing("step").tied
+
+
+def test_a_variant_that_learns_nothing_sets_no_target_and_is_named(tmp_path):
+    learns = {"fast": falling(10, total=30), "slow": falling(30, total=30), "not at all": [1.0] * 30}
+    runs = [made_up(tmp_path, label, seed, losses) for label, losses in learns.items() for seed in range(2)]
+    comparison = Comparison.of(runs)
+    assert comparison.target == pytest.approx(1e-3)
+    verdict, *_, lowest = comparison.sentences
+    assert "fast is ahead: fast needs 10 to a loss of 1.0e-03" in verdict.replace("0.001", "1.0e-03")
+    assert "Not reached by not at all (0 of 2 seeds)." in verdict
+    assert lowest == "Lowest train loss, median over seeds: 1.0e-09 (fast), 0.001 (slow), 1 (not at all)."
 
 
 def test_ctrl_c_ends_the_whole_comparison(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from descend.recipe import Recipe
     from descend.run import Recorder, Run, Series, list_runs
-    from descend.train.fit import fit, resume
+    from descend.train.fit import fit, load_model, resume
 
 __all__ = [
     "DATA",
@@ -53,6 +53,7 @@ __all__ = [
     "compare",
     "fit",
     "list_runs",
+    "load_model",
     "optim",
     "resume",
 ]
@@ -63,7 +64,7 @@ _HOMES: Final = {
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "recipe": ("Recipe",),
     "run": ("Recorder", "Run", "Series", "list_runs"),
-    "train.fit": ("fit", "resume"),
+    "train.fit": ("fit", "load_model", "resume"),
 }
 
 

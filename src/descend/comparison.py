@@ -26,6 +26,8 @@ AXES: Final[Mapping[str, str]] = {"step": "updates", "examples": "examples", "se
 
 CONFIDENCE: Final = 0.95
 
+LEARNS: Final = 0.9  # of its first loss: a variant that stays above it sets no target worth reaching
+
 FLAT: Final = 1e-9  # share of lambda_max: one-hot columns beside a bias have lambda_min = 0, and 1e-17 when computed
 
 BATCH_SIZES: Final[Mapping[str, Recipe]] = {
@@ -171,16 +173,15 @@ class Comparison:
     @cached_property
     def target(self) -> float:
         """The loss whose cost is compared: the recipes' own target if they share one, else the lowest that every run
-        reaches, but for the runs of variants that mostly diverged."""
+        reaches of those variants that learn, which is to say come below LEARNS of where they started."""
         asked = {run.recipe.target_loss for run in self.runs}
         if len(asked) == 1 and (only := asked.pop()) is not None:
             return only
-        reached = [
-            float(self.lowest[label].max())
-            for label, group in self.variants.items()
-            if 2 * sum(run.status == "non-finite" for run in group) < len(group)
-        ]
-        return max((loss for loss in reached if math.isfinite(loss)), default=-math.inf)
+        start = np.median(
+            [series(run, self.measure).y[0] for run in self.runs if len(series(run, self.measure).y)] or [0]
+        )
+        reached = [float(losses.max()) for losses in self.lowest.values()]
+        return max((loss for loss in reached if loss < LEARNS * start), default=-math.inf)
 
     @property
     def _goal(self) -> str:
@@ -213,17 +214,38 @@ class Comparison:
     @property
     def sentences(self) -> list[str]:
         """The verdict: who is ahead on each axis and why, and what theory says of the learning rates."""
-        return [*(self._verdict(standing) for standing in self.standings), *self._limits()]
+        shared = any(run.recipe.target_loss is None for run in self.runs)
+        return [
+            *(self._verdict(standing) for standing in self.standings),
+            *([self._ends()] if shared else []),
+            *self._limits(),
+        ]
 
     def _verdict(self, standing: Standing) -> str:
         axis, leader = AXES[standing.axis], standing.leader
         if leader is None:
-            return f"By {axis} nothing can be said: no variant reached the target with every seed."
+            return f"By {axis} nothing can be said: no variant reached {self._goal} with every seed; set target_loss."
         least = f"{leader} needs {number(float(np.median(standing.costs[leader])))} to a loss of {number(self.target)}"
         if len(self.variants[leader]) < 2:
             return f"By {axis}, {least}, the fewest, but one seed cannot tell that from chance."
         others = "; ".join([least, *(f"{label} {_times(ratio)}" for label, ratio in standing.ratios.items())])
-        return f"By {axis}, {self._order(standing)}: {others}. {self._why(standing)}".strip()
+        sentences = [f"By {axis}, {self._order(standing)}: {others}.", self._missing(standing), self._why(standing)]
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    def _missing(self, standing: Standing) -> str:
+        """Who is not ranked, since not every seed reached the target."""
+        short = [
+            f"{label} ({np.isfinite(costs).sum()} of {len(costs)} seeds)"
+            for label, costs in standing.costs.items()
+            if not np.isfinite(costs).all()
+        ]
+        return f"Not reached by {', '.join(short)}." if short else ""
+
+    def _ends(self) -> str:
+        """Who comes to the lowest loss."""
+        lowest = {label: float(np.median(losses)) for label, losses in self.lowest.items()}
+        order = {label: lowest[label] for label in sorted(lowest, key=lambda label: lowest[label])}
+        return f"Lowest {self.measure.partition('/')[2]} loss, median over seeds: {_listed(order)}."
 
     def _order(self, standing: Standing) -> str:
         """Whom the leader is ahead of, beyond chance."""

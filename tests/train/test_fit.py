@@ -18,7 +18,7 @@ from descend.run import Run
 from descend.train import checkpoint
 from descend.train import fit as fit_module
 from descend.train.build import build
-from descend.train.fit import fit, load
+from descend.train.fit import fit, load, load_model
 
 BONUS = Recipe(lr=0.001, batch_size=30, steps=12, seed=1, dtype="float64", scale="standard", monitor_every=5)
 MOONS = Recipe(
@@ -214,3 +214,12 @@ def test_a_failure_is_noted_and_passed_on(train, tmp_path, monkeypatch):
     (folder,) = tmp_path.iterdir()
     assert Run(folder).status == "failed"
     assert "as an example" in Run(folder).notes("ended")[0].details["error"]
+
+
+def test_a_held_out_test_set_is_judged_once_at_the_end(train):
+    run = train(MOONS.but(test=0.2, patience=2))
+    assert run.series("loss/test").x.tolist() == [run.steps]
+    parts = load(run)
+    with torch.no_grad():
+        outputs = load_model(run)(parts.dataset.test.inputs)
+    assert run.last("accuracy/test") == (outputs.argmax(1) == parts.dataset.test.targets).double().mean().item()

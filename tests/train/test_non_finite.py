@@ -159,3 +159,9 @@ def test_a_skipped_step_is_still_evaluated_where_that_is_due(tmp_path, spoil):
     spoil(10, nan_output)
     run = fit(RECIPE.but(non_finite="skip"), runs=tmp_path)
     assert run.series("loss/train").x.tolist() == [0, 5, 10, 15, 20]
+
+
+def test_a_run_whose_batches_all_have_to_be_skipped_is_ended(tmp_path):
+    run = fit(Recipe(lr=1e30, steps=2000, non_finite="skip"), runs=tmp_path)
+    assert run.status == "non-finite"
+    assert len(run.notes("non_finite")) <= 100

@@ -23,7 +23,7 @@ PLAIN = Recipe(
     steps=STEPS, evaluate_every=5, checkpoint_every=4, monitor_every=7, seed=3,
 )  # fmt: skip
 VARIANTS = {
-    "plain": PLAIN,
+    "plain": PLAIN.but(monitors="all", monitor_every=2),
     "dropout and batch norm": PLAIN.but(dropout=0.3, norm="batch", input_noise=0.1),
     "accumulation": PLAIN.but(micro_batch=5, optimizer="momentum", momentum=0.9),
     "schedule and early stopping": PLAIN.but(
@@ -33,8 +33,7 @@ VARIANTS = {
 
 
 def record(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Every series but those that measure time or look back over several batches."""
-    return {name: run.series(name) for name in run.names() if not name.startswith("dead_units")}
+    return {name: run.series(name) for name in run.names()}
 
 
 def leaves(tree: object) -> list[object]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import descend.run
 
 LOSSES: Final = ("loss/validation", "loss/train", "loss/batch")
+TOLD: Final = 3  # notes of a kind that are told; hundreds of skipped batches need no more
 JUDGED: Final = ("loss", "accuracy", "r2")
 
 EXIT_CODES: Final = {"non-finite": 1, "interrupted": INTERRUPTED}
@@ -49,16 +51,18 @@ def what(run: descend.run.Run) -> str:
 
 
 def loss(run: descend.run.Run) -> float | None:
-    """The last value of the first of LOSSES that was recorded."""
+    """The last value of the first of LOSSES that was recorded; of a run that ended badly, that of its last batch."""
     known = run.names()
-    return next((run.last(name) for name in LOSSES if name in known), None)
+    order = reversed(LOSSES) if run.status == "non-finite" else LOSSES
+    return next((run.last(name) for name in order if name in known), None)
 
 
 def sentences(run: descend.run.Run) -> list[str]:
     """How a run went: how it ended, what was noted on the way, and its last losses."""
     at = f"{run.steps:,} step{'' if run.steps == 1 else 's'}, {number(run.seconds)} s of training"
     judged = [name for name in run.names() if name.split("/")[0] in JUDGED]
-    shown = [name for name in judged if not name.endswith("/batch")] or judged
+    whole = [name for name in judged if not name.endswith("/batch")]
+    shown = whole if whole and run.status != "non-finite" else ["loss/batch"] if judged else []
     last = [", ".join(f"{name} {number(run.last(name))}" for name in shown)] if shown else []
     return [f"{run.name}: {run.status} after {at}.", *_happened(run.notes()), *last]
 
@@ -66,7 +70,9 @@ def sentences(run: descend.run.Run) -> list[str]:
 def _happened(notes: Sequence[descend.run.Note]) -> list[str]:
     """Sentences for the notes that a user should know of."""
     lines = []
-    for kind, _, about in notes:
+    for number_of_kind, (kind, _, about) in _numbered(notes):
+        if number_of_kind > TOLD:
+            continue
         if "sentence" in about:
             lines.append(str(about["sentence"]))
         elif kind == "ended" and about.get("why") == "early stopped":
@@ -76,6 +82,14 @@ def _happened(notes: Sequence[descend.run.Note]) -> list[str]:
         elif kind == "ended" and "error" in about:
             lines.append(str(about["error"]))
     return list(dict.fromkeys(lines))
+
+
+def _numbered(notes: Sequence[descend.run.Note]) -> Iterator[tuple[int, descend.run.Note]]:
+    """Each note with how many of its kind there were up to it."""
+    seen: Counter[str] = Counter()
+    for note in notes:
+        seen[note.kind] += 1
+        yield seen[note.kind], note
 
 
 def print_run(run: descend.run.Run, *, curve: bool | None = None) -> None:

@@ -45,7 +45,8 @@ class Step:
     """loss_of(parameters, inputs, targets): the mean loss, differentiable in the parameters; draws no random
     numbers and changes no state (evaluation mode)."""
     memory: dict[str, Any] = field(default_factory=dict)
-    """A run's scratch space, the same at every step: for a monitor that looks at several batches."""
+    """A run's scratch space, the same at every step: for a monitor that looks at several batches. It is saved with the
+    run, so it holds tensors and plain values, in dicts and lists."""
 
 
 @dataclass(frozen=True)

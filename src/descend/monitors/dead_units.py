@@ -13,7 +13,7 @@ outputs, and axis 1 of images. Cost: one pass over all outputs of ReLU modules.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
@@ -26,12 +26,13 @@ KINDS: Final = frozenset({"relu", "relu6"})
 
 
 def measure(step: Step) -> dict[str, Tensor]:
-    windows: dict[str, _Window] = step.memory.setdefault("dead_units", {})
+    windows: dict[str, dict[str, Any]] = step.memory.setdefault("dead_units", {})
     values: dict[str, Tensor] = {}
     for name, (kind, output) in step.activations.items():
         if kind in KINDS:
-            window = windows.setdefault(name, _Window())
+            window = _Window(**windows.get(name, {}))
             window.see(output)
+            windows[name] = vars(window)
             if window.full is not None:
                 values[f"dead_units/{name}"] = window.dead()
     return values

@@ -36,6 +36,10 @@ def three_axes(runs: Sequence[Run], *, stacked: bool = False) -> Figure:
 
 
 def _panel(axes: Axes, groups: Sequence[Sequence[Series]]) -> None:
+    lengths = [float(member.x[-1]) for members in groups for member in members]
+    wide = min(lengths) > 0 and max(lengths) > WIDE * min(lengths)  # the shorter runs would be a stroke at the left
+    if wide:  # a logarithmic axis has no place for zero
+        groups = [[Series(x[x > 0], y[x > 0]) for x, y in members] for members in groups]
     lines = []
     for index, members in enumerate(groups):
         x, (median, least, greatest) = middle(members)
@@ -44,8 +48,7 @@ def _panel(axes: Axes, groups: Sequence[Sequence[Series]]) -> None:
         band = np.where(np.isfinite(greatest), [least, greatest], np.nan)
         axes.fill_between(x, *band, color=colour(index), alpha=0.18, linewidth=0)
     log_where_wide(axes)
-    lengths = [float(line.x[-1]) for line in lines]
-    if min(lengths) > 0 and max(lengths) > WIDE * min(lengths):  # else the shorter runs would be a stroke at the left
+    if wide:
         log_where_wide(axes, "x")
         axes.set_xlim(left=max(axes.get_xlim()[0], min(lengths) / 100))
     name_crosses(axes, lines)

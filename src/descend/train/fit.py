@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from descend.errors import CheckpointError, DescendError, RunError
 from descend.optim._clip import clip_by_norm, clip_by_value, global_norm
@@ -22,13 +22,14 @@ from descend.recipe import Recipe
 from descend.run import Recorder, Run, new_folder, run_folder
 from descend.train import checkpoint
 from descend.train.build import Parts, build
-from descend.train.evaluate import evaluate
+from descend.train.evaluate import evaluate, judge
 from descend.train.non_finite import buffers_of, healthy, locate
 from descend.train.observe import Observer
 from descend.train.progress import Bar, progress_bar
 from descend.train.stop import EarlyStopping
 
 CHECKPOINT_SECONDS: Final = 30.0  # between checkpoints, unless the recipe counts steps
+MOST_SKIPS: Final = 100  # batches in a row: then it is the weights that are at fault, and no batch will help
 MOST_REWINDS: Final = 10  # a run that goes back more often will not get anywhere
 REWIND_LR: Final = 0.5  # the same steps at the same learning rate would end the same way
 RESUMABLE: Final = ("running", "killed", "interrupted", "failed")
@@ -49,12 +50,19 @@ def fit(
     Ctrl-C (or SIGTERM) ends it after the step under way, with everything saved; `resume` goes on from there.
     Raises RecipeError or DataError before anything is written, RunError if a run called `name` exists.
     """
-    folder = run_folder(runs, name) if name else None
-    if folder and folder.exists():
-        raise RunError(f"{folder} exists already. Resume it with `descend resume {folder}`, or choose another name.")
+    if name and run_folder(runs, name).exists():
+        raise _taken(run_folder(runs, name))
     with _torch_to_ourselves(recipe.seed):
         parts = build(recipe)
-        folder = folder or new_folder(runs, f"{recipe.data}-{recipe.model}-{recipe.optimizer}")
+        if name:
+            folder = run_folder(runs, name)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()  # of two processes, one
+            except FileExistsError:
+                raise _taken(folder) from None
+        else:
+            folder = new_folder(runs, f"{recipe.data}-{recipe.model}-{recipe.optimizer}")
         return _train(parts, folder, progress, label=label)
 
 
@@ -85,6 +93,18 @@ def load(run: Run) -> Parts:
     return parts
 
 
+def load_model(run: Run) -> nn.Module:
+    """The trained model of a run, in evaluation mode, with its newest weights (after early stopping: the best).
+
+    Raises CheckpointError where the run has no good checkpoint.
+    """
+    return load(run).model.eval()
+
+
+def _taken(folder: Path) -> RunError:
+    return RunError(f"{folder} exists already. Resume it with `descend resume {folder}`, or choose another name.")
+
+
 def _train(parts: Parts, folder: Path, progress: bool, *, resuming: bool = False, label: str | None = None) -> Run:
     with (
         Recorder(folder, parts.recipe) as recorder,
@@ -106,6 +126,7 @@ class _Position:
     seconds: float = 0.0  # of training: evaluations and checkpoints do not count
     lr_scale: float = 1.0  # lowered by each rewind
     rewinds: int = 0
+    skips: int = 0  # in a row
     evaluated_at: int = -1  # the step of the last evaluation
     ending: str | None = None  # why it ends after this step
 
@@ -179,6 +200,7 @@ class _Trainer:
                     statistic.copy_(before)
                 self._evaluate_and_save(time.perf_counter())
                 continue
+            at.skips = 0
             values = {"loss/batch": batch_loss, "lr/0": lr}
             if observing:
                 observer.before_update(at.step, batch_loss, targets, lr)
@@ -315,6 +337,10 @@ class _Trainer:
             self.stopper.restore(self.model)
         if not self._weights_are_finite():
             why = "non-finite"
+        test = self.parts.dataset.test
+        if test is not None and why not in ("interrupted", "non-finite"):
+            judged = {f"{measure}/test": value for measure, value in judge(self.parts, test).items()}
+            self.recorder.log(self.at.step, self.at.examples, self.at.seconds, judged)
         self._save()
         best = {"best_loss": self.stopper.best_loss, "best_step": self.stopper.best_step}
         self.recorder.note("ended", self.at.step, why=why, seconds=self.at.seconds, **best)
@@ -326,7 +352,8 @@ class _Trainer:
         self.recorder.log(self.at.step, self.at.examples, self.at.seconds, values)
         about = asdict(problem) | {"sentence": f"At step {self.at.step:,} {problem.sentence}"}
         self.recorder.note("non_finite", self.at.step, action=self.recipe.non_finite, **about)
-        if self.recipe.non_finite == "skip" and problem.what != "weight":
+        self.at.skips += 1
+        if self.recipe.non_finite == "skip" and problem.what != "weight" and self.at.skips < MOST_SKIPS:
             return False
         if self.recipe.non_finite == "rewind" and self.at.rewinds < MOST_REWINDS:
             self._rewind()
@@ -369,6 +396,7 @@ class _Trainer:
             "random": _random_state(self.parts.device),
             "position": asdict(self.at),
             "stopper": asdict(self.stopper),
+            "monitors": self.observer.memory,
         }
 
     def _restore(self, state: checkpoint.State) -> None:
@@ -379,6 +407,7 @@ class _Trainer:
         if self.at.ending == "interrupted":
             self.at.ending = None
         self.stopper = EarlyStopping(**state["stopper"])
+        self.observer.memory = state["monitors"]
 
 
 # --- the process around a run -----------------------------------------------------------------------------------------

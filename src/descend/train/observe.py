@@ -30,7 +30,7 @@ class Observer:
         self._capture = Capture(parts.model)
         self._named = dict(parts.model.named_parameters())
         self._parameters = {name: parameter.detach() for name, parameter in self._named.items()}
-        self._memory: dict[str, Any] = {}
+        self.memory: dict[str, Any] = {}  # of the monitors, saved with the run
         self._seen: tuple[Tensor, Tensor, dict[str, Activation]] | None = None
         self._step: Step | None = None
         self._values: dict[str, Tensor] = {}
@@ -68,7 +68,7 @@ class Observer:
             },
             activations=activations,
             loss_of=self._loss_of,
-            memory=self._memory,
+            memory=self.memory,
         )
         self._values = self._panel.measure(self._step, "before")
 
