@@ -346,6 +346,12 @@ def test_the_recipes_of_two_runs_are_two_variants(days: Path) -> None:
     assert complete("descend report ag") == ["again"]
 
 
+@pytest.mark.parametrize(("source", "data"), [("moons --model mlp", "moons"), ("houses.csv --target price", "table")])
+def test_compare_takes_a_data_set_or_a_file_as_train_does(days: Path, source: str, data: str) -> None:
+    told = json.loads(ok(f"compare {source} --lr 0.001,0.005 --epochs 2 --seeds 1 --json --name by-{data}"))
+    assert [each["recipe"]["data"] for each in told["runs"]] == [data, data]
+
+
 def test_existing_runs_are_compared_without_training(days: Path) -> None:
     before = sorted(Path("runs").iterdir())
     told = json.loads(ok("compare moons-mlp-adam-001 moons-mlp-sgd-001 --json --out both.html"))
@@ -465,6 +471,7 @@ def test_a_report_stands_in_the_folder_of_the_run_unless_told_otherwise(days: Pa
         ("train --momentum 0.9", "The optimizer sgd has no option 'momentum'. It belongs to the optimizer momentum"),
         ("train --epochs 0", "epochs is '0', but must be a whole number of at least 1, or none."),
         ("train --epochs 2 --steps 3", "epochs is 2 and steps is 3: give one of them, not both."),
+        ("train moons --data digits", "The data set is given twice, as moons and by --data: leave one out."),
         ("train mons", "'mons' is neither a data set nor a file. Did you mean 'moons'?"),
         ("train house.csv --target price", "There is no file house.csv. Did you mean 'houses.csv'?"),
         ("train houses.csv", "The data set 'table' needs target, which is not given."),

@@ -21,7 +21,7 @@ def test_the_cost_of_a_step_is_six_operations_for_each_use_of_a_weight():
 
 
 def test_small_work_gets_one_thread_and_large_work_all_cores(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("descend.train.build._cores", lambda: 2)
     threads = torch.get_num_threads()
     try:
         assert build(Recipe()).threads == 1

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from descend.catalog import DATA
 from descend.cli._command import RECIPE_FILE, RunName, find_runs, json_flag, quiet_flag, runs_flag
-from descend.cli._fields import RecipeCommand, every_option, given
+from descend.cli._fields import RecipeCommand, every_option, fields_of, given
 from descend.cli._print import print_json, print_table
 from descend.cli._runs import overview
 from descend.errors import MissingExtraError
@@ -32,7 +33,7 @@ EXAMPLES = (
     examples=EXAMPLES,
     short_help="Train several variants: which is ahead, and is it more than chance?",
 )
-@click.argument("names", metavar="[RUN...]", type=RunName(), nargs=-1)
+@click.argument("names", metavar="[SOURCE | RUN...]", type=RunName(), nargs=-1)
 @click.option(
     "--recipe", "files", metavar="FILE", type=click.Path(path_type=Path), multiple=True, help="A recipe; give several."
 )
@@ -58,9 +59,12 @@ def command(
 
     Values with commas make the variants, one for every combination; an option counts for the variants that have it.
     Without such a value the variants are batch, mini-batch and stochastic gradient descent on the employee-bonus
-    data, changed by the flags. With RUNs nothing is trained: those runs are compared.
+    data, changed by the flags. SOURCE is the name of a data set or a CSV or Parquet file of your own, as for train.
+    With RUNs nothing is trained: those runs are compared.
     """
     fields = given(ctx)
+    if len(names) == 1 and (names[0] in DATA or Path(names[0]).is_file()):
+        fields, names = fields_of(names[0]) | fields, ()
     if names and (fields or files):
         raise click.UsageError("Give runs to compare, or flags to train with, but not both.")
     if "seed" in fields:

@@ -46,7 +46,12 @@ def command(
     SOURCE is the name of a data set (`descend list data`) or a CSV or Parquet file of your own, whose column to
     predict is --target.
     """
-    fields = fields_of(source) | given(ctx)
+    fields = given(ctx)
+    if source and "data" in fields:
+        raise click.UsageError(
+            f"The data set is given twice, as {source} and as --data {fields['data']}: leave one out."
+        )
+    fields = fields_of(source) | fields
     wanted = Recipe.load(recipe).but(**fields) if recipe else Recipe(**fields)
     from descend.train.fit import fit
 

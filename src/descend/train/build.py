@@ -105,7 +105,7 @@ def build(recipe: Recipe) -> Parts:
     size = rows if recipe.batch_size == "all" else min(recipe.batch_size, rows)
     flops = _flops_a_step(model, dataset.train.inputs[: recipe.micro_batch or size])
     device = _device(recipe.device, flops)
-    threads = recipe.threads or max(1, min(len(os.sched_getaffinity(0)), int(flops / FLOPS_PER_THREAD)))
+    threads = recipe.threads or max(1, min(_cores(), int(flops / FLOPS_PER_THREAD)))
     torch.set_num_threads(threads)
     dtype = getattr(torch, recipe.dtype)
     model.to(device, dtype)
@@ -240,6 +240,11 @@ def _flops_a_step(model: nn.Module, inputs: Tensor) -> float:
         for handle in handles:
             handle.remove()
     return total
+
+
+def _cores() -> int:
+    """The cores that this process may use, which in a container or under taskset are not all there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _device(wanted: str, flops: float) -> torch.device:
