@@ -471,7 +471,7 @@ def test_a_report_stands_in_the_folder_of_the_run_unless_told_otherwise(days: Pa
         ("train --momentum 0.9", "The optimizer sgd has no option 'momentum'. It belongs to the optimizer momentum"),
         ("train --epochs 0", "epochs is '0', but must be a whole number of at least 1, or none."),
         ("train --epochs 2 --steps 3", "epochs is 2 and steps is 3: give one of them, not both."),
-        ("train moons --data digits", "The data set is given twice, as moons and by --data: leave one out."),
+        ("train moons --data digits", "The data set is given twice, as moons and as --data digits: leave one out."),
         ("train mons", "'mons' is neither a data set nor a file. Did you mean 'moons'?"),
         ("train house.csv --target price", "There is no file house.csv. Did you mean 'houses.csv'?"),
         ("train houses.csv", "The data set 'table' needs target, which is not given."),
