@@ -69,8 +69,7 @@ class FlatParameters:
         for chunk in self._chunks:
             moved, chunk.state = self._rule.step(chunk.values, chunk.grads, chunk.state, self._t, **hyper)
             chunk.values.copy_(moved)
-        for param in self._params:
-            increment_version(param)  # else a second backward through the old graph would silently use new weights
+        increment_version(self._params)  # else a second backward through the old graph would silently use new weights
 
     def show(self, state: MutableMapping[Tensor, dict[str, Any]]) -> None:
         """Write the state of each parameter into `state`, as views that may be written to before the next step."""

@@ -37,10 +37,8 @@ def mse(outputs: Float[Tensor, "rows n"], targets: Float[Tensor, "rows n"]) -> t
 def cross_entropy(outputs: Float[Tensor, "rows classes"], targets: Int[Tensor, " rows"]) -> tuple[Tensor, Tensor]:
     """The mean cross-entropy of logits and its gradient (softmax - one-hot) / rows."""
     logs = torch.log_softmax(outputs, 1)
-    right = targets.unsqueeze(1)
-    chosen = logs.gather(1, right)
-    loss = chosen.sum() / -right.shape[0]
-    return loss, logs.exp_().scatter_(1, right, chosen.exp_().sub_(1)).div_(right.shape[0])
+    one_hot = nn.functional.one_hot(targets, outputs.shape[1])
+    return nn.functional.nll_loss(logs, targets), (logs.exp() - one_hot).div_(outputs.shape[0])
 
 
 LOSSES: Final = {"mse": mse, "cross_entropy": cross_entropy}
@@ -74,7 +72,6 @@ class Dense:
         hidden = [linear for linear in model.hidden if isinstance(linear, nn.Linear)]
         return cls(list(zip(hidden, model.activations, strict=True)), model.head, loss)
 
-    @torch.no_grad()
     def forward(self, inputs: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "rows outputs"]:
         """The outputs; activation modules are called, so hooks on them see what they would see."""
         a = inputs.flatten(1)
@@ -84,7 +81,6 @@ class Dense:
             self._inputs.append(a)
         return self._linears[-1](a)
 
-    @torch.no_grad()
     def backward(
         self, outputs: Float[Tensor, "rows outputs"], targets: Shaped[Tensor, "rows ..."], weight: float = 1.0
     ) -> Float[Tensor, ""]:
@@ -102,7 +98,10 @@ class Dense:
 
 
 class _Linear(NamedTuple):
-    """Weight [out, in], bias [out], and their gradients, all of them the tensors that the optimizer works on."""
+    """Weight [out, in], bias [out], and their gradients: the memory that the optimizer works on.
+
+    All are detached, so that autograd records nothing of what is done with them.
+    """
 
     weight: Tensor
     bias: Tensor
