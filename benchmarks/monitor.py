@@ -76,7 +76,7 @@ def measure(title: str, recipe: Recipe, dataset: Dataset | None, *, seconds: flo
         contenders = {
             "bare fit": fitting(recipe.but(monitors="none")),
             "loop by hand": by_hand(recipe, data),
-            f"default: every {recipe.monitor_every} steps": fitting(recipe),
+            "default monitors": fitting(recipe),
             "all but the dear, every step": fitting(recipe.but(monitor_every=1)),
             "all, the dear less often": everything,
             "all, truly every step": truly_every_step(everything),
