@@ -52,7 +52,7 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "rewind_steps": "how far to go back",
     },
     "Recording": {
-        "evaluate_every": "steps between evaluations",
+        "evaluate_every": "steps between evaluations; whole epochs of at least 25 steps where not given",
         "monitors": "what to measure: default, none, all, or names with commas",
         "monitor_every": "steps between measurements; 20, or a 100th of a longer run, where not given",
         "checkpoint_every": "steps between checkpoints; every 30 seconds where not given",

@@ -62,8 +62,9 @@ class Parts:
 
     @property
     def evaluate_every(self) -> int:
-        """Steps between evaluations: an epoch, but at most a hundred evaluations a run, unless the recipe says."""
-        return self.recipe.evaluate_every or max(self.batches.per_epoch, -(-self.steps // 100))
+        """Steps between evaluations: whole epochs, and 25 steps or a hundredth of a longer run, unless the recipe says."""
+        epoch = self.batches.per_epoch
+        return self.recipe.evaluate_every or epoch * -(-max(25, self.steps // 100) // epoch)
 
     @property
     def monitor_every(self) -> int:
