@@ -79,9 +79,7 @@ class Recipe:
     clip_norm: Positive | None = None
     clip_value: Positive | None = None
     decay_exempt: Literal["none", "biases_and_norms"] = "none"
-    evaluate_every: Count | None = (
-        None  # steps; whole epochs of 25 steps or more where not given
-    )
+    evaluate_every: Count | None = None  # steps; whole epochs of 25 steps or more where not given
     patience: Count | None = None  # evaluations without a better loss before early stopping
     min_delta: NonNegative = 0.0  # by how much a loss must be lower to be better
     target_loss: NonNegative | None = None  # stop once an evaluation's loss is at most this

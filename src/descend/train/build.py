@@ -62,7 +62,7 @@ class Parts:
 
     @property
     def evaluate_every(self) -> int:
-        """Steps between evaluations: whole epochs, and 25 steps or a hundredth of a longer run, unless the recipe says."""
+        """Steps between evaluations: whole epochs of 25 steps or a 100th of a longer run, unless the recipe says."""
         epoch = self.batches.per_epoch
         return self.recipe.evaluate_every or epoch * -(-max(25, self.steps // 100) // epoch)
 
