@@ -28,6 +28,9 @@ from descend.errors import RecipeError, did_you_mean, nearest
 
 Value = bool | int | float | str | None
 
+Task = Literal["regression", "classification"]
+"""What a data set asks for: its losses, its outputs and its measurements follow from it."""
+
 # The vocabulary of options. Each says what it allows; `allowed` turns it into words.
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]

@@ -13,16 +13,14 @@ to (n, n) and trains towards the mean target for every row, in silence; here it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from descend.catalog import Fraction, Positive
+from descend.catalog import Fraction, Positive, Task
 from descend.errors import DescendError
-
-Task = Literal["regression", "classification"]
 
 TASK: Final[Mapping[str, Task]] = {
     "mse": "regression",

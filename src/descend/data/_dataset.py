@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-Task = Literal["regression", "classification"]
+from descend.catalog import Task
 
 
 class Split(NamedTuple):

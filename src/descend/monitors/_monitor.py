@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from descend.catalog import MONITORS
+from descend.catalog import MONITORS, Task
 
 Need = Literal["activations", "updates"]
 
@@ -35,7 +35,7 @@ class Step:
     inputs: Shaped[Tensor, "batch ..."]
     targets: Shaped[Tensor, "batch ..."]
     outputs: Shaped[Tensor, "batch ..."]
-    task: Literal["regression", "classification"]
+    task: Task
     lr: float
     parameters: Mapping[str, Tensor]  # by name, like the two below
     gradients: Mapping[str, Tensor]
