@@ -2,7 +2,7 @@
 
 A run is a folder:
 
-    recipe.toml          what was trained (the Recipe)
+    recipe.toml          what was trained (the Recipe); watched.toml where the training loop was somebody else's
     rows-000-00.f64      recorded steps: attempt 0, first set of series that were measured together
     notes.jsonl          what happened: started, resumed, rewound, ended, ...
     lock                 held by the one process that writes, and says who that is
@@ -31,6 +31,7 @@ import os
 import re
 import struct
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -38,8 +39,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
 
 import numpy as np
+import tomli_w
 from numpy.typing import NDArray
 
+from descend.catalog import Value
 from descend.errors import RunError, did_you_mean
 from descend.files import append, claim, naming, open_to_append, unwritten, write_atomically, writer_of
 from descend.recipe import Recipe
@@ -51,6 +54,10 @@ CLOCKS: Final = ("step", "examples", "seconds")
 """The three x-axes, first columns of every row: updates made, examples seen, seconds of training."""
 
 RECIPE: Final = "recipe.toml"
+WATCHED: Final = "watched.toml"
+HEADS: Final = (RECIPE, WATCHED)
+"""The file that makes a folder a run: what was trained, or what is known of a loop that was only watched."""
+
 NOTES: Final = "notes.jsonl"
 TOLD: Final = 20  # series in a notebook's table
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
@@ -121,7 +128,7 @@ class Run:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if not (self.folder / RECIPE).is_file():
+        if not any((self.folder / head).is_file() for head in HEADS):
             raise RunError(f"{self.folder} is not a run: it has no {RECIPE}. {self._nearby()}".rstrip())
 
     def __repr__(self) -> str:
@@ -141,8 +148,27 @@ class Run:
         return self.folder.resolve().name
 
     @property
+    def watched(self) -> bool:
+        """Whether the training loop was the user's own, and `descend.watch` recorded it: such a run has no recipe."""
+        return not (self.folder / RECIPE).is_file()
+
+    @property
     def recipe(self) -> Recipe:
+        """What was trained. Raises RunError for a watched run, of which only `settings` are known."""
+        if self.watched:
+            raise RunError(f"{self.folder} was recorded from a training loop of its own, so it has no recipe.")
         return Recipe.load(self.folder / RECIPE)
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """What tells this run from others: the chosen fields of its recipe, or what is known of a watched loop."""
+        if not self.watched:
+            return self.recipe.chosen()
+        head = self.folder / WATCHED
+        try:
+            return tomllib.loads(head.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"{head} is damaged: {error}.") from None
 
     def names(self) -> tuple[str, ...]:
         """The series that have been recorded so far, in the order in which they first appeared."""
@@ -275,7 +301,8 @@ class Recorder:
     stays readable, and `log` may be called again.
     """
 
-    def __init__(self, folder: str | Path, recipe: Recipe) -> None:
+    def __init__(self, folder: str | Path, about: Recipe | Mapping[str, Value]) -> None:
+        """`about` is the recipe, or the settings of a loop that is watched."""
         self.folder = Path(folder)
         self._writers: dict[tuple[str, ...], _Writer] = {}
         self._attempt, self._after = 0, -1
@@ -285,7 +312,7 @@ class Recorder:
             undo.callback(os.close, self._lock)
             for stale in self.folder.glob(".*.tmp"):
                 stale.unlink()
-            self._keep(recipe)
+            self._keep(about)
             if any(self.folder.glob("rows-*.f64")):
                 self.restart(after=Run(self.folder).steps)
             self._notes = open_to_append(self.folder / NOTES)
@@ -345,11 +372,13 @@ class Recorder:
             for descriptor in descriptors:
                 os.fsync(descriptor)
 
-    def _keep(self, recipe: Recipe) -> None:
-        head = self.folder / RECIPE
-        if not head.exists():
-            write_atomically(head, recipe.to_toml().encode())
-        elif Recipe.load(head) != recipe:
+    def _keep(self, about: Recipe | Mapping[str, Value]) -> None:
+        head = self.folder / (RECIPE if isinstance(about, Recipe) else WATCHED)
+        if not any((self.folder / known).exists() for known in HEADS):
+            text = about.to_toml() if isinstance(about, Recipe) else tomli_w.dumps(about)
+            write_atomically(head, text.encode())
+        run = Run(self.folder)
+        if (run.settings if run.watched else run.recipe) != about:
             raise RunError(f"{self.folder} holds the run of another recipe ({head}). Choose another folder.")
 
     def _new_writer(self, names: tuple[str, ...]) -> _Writer:
@@ -473,7 +502,7 @@ def new_folder(runs: str | Path, stem: str) -> Path:
 
 def list_runs(runs: str | Path) -> list[Run]:
     """All runs in a folder, oldest first."""
-    heads = Path(runs).glob(f"*/{RECIPE}")
+    heads = [head for name in HEADS for head in Path(runs).glob(f"*/{name}")]
     return [Run(head.parent) for head in sorted(heads, key=lambda head: (head.stat().st_mtime, head))]
 
 
