@@ -160,12 +160,14 @@ class Catalog:
 
     def summary(self, name: str) -> str:
         """The first line of an entry's documentation."""
+        return self.documentation(name).partition("\n")[0]
+
+    def documentation(self, name: str) -> str:
+        """What an entry's file (in a module: its function) says of itself, read from the source."""
         self.require(name)
         if self._folder:
-            text = ast.get_docstring(_parsed(self._source(name)))
-        else:
-            text = ast.get_docstring(_functions(self._file)[name])
-        return (text or "").partition("\n")[0]
+            return ast.get_docstring(_parsed(self._source(name))) or ""
+        return ast.get_docstring(_functions(self._file)[name]) or ""
 
     def _source(self, name: str) -> Path:
         return self._folder / f"{name}.py" if self._folder else self._file

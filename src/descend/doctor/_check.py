@@ -19,6 +19,9 @@ CERTAIN: Final = 0.95
 LIKELY: Final = 0.7
 """How sure two independent witnesses make: a look-alike is possible and was looked for."""
 
+PAGES: Final = "docs/problems.md"
+"""The reference of all checks, a heading each."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -66,6 +69,11 @@ class Finding:
     def certainty(self) -> str:
         return "certain" if self.sure >= CERTAIN else "likely" if self.sure >= LIKELY else "possible"
 
+    @property
+    def page(self) -> str:
+        """Where the problem is explained."""
+        return f"{PAGES}#{self.check}"
+
     def fields(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
@@ -86,6 +94,7 @@ class Finding:
                 for each in self.remedies
             ],
             "symptoms": [each.fields() for each in self.symptoms],
+            "page": self.page,
         }
 
 
