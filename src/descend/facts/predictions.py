@@ -1,0 +1,51 @@
+"""What a model answers on the rows it is judged by."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+MANY: Final = 100  # classes that are counted: of more, the tables would be longer than anybody reads
+
+
+def of(outputs: Shaped[Tensor, "rows ..."], targets: Shaped[Tensor, "rows ..."], split: str) -> dict[str, Any]:
+    """Topic "predictions": which classes are there and which are answered, or how much the answers vary.
+
+    `outputs` are the logits (or a single logit, positive for class 1); float targets of more than the two values 0 and
+    1 are a regression. Positions of a sequence count as rows.
+    """
+    facts: dict[str, Any] = {"split": split, "rows": len(targets)}
+    labels = classes_of(targets)
+    if labels is None:
+        if outputs.shape == targets.shape and len(targets) > 1:
+            spread = float(targets.double().std(correction=0))
+            facts["output_variation"] = float(outputs.double().std(correction=0)) / spread if spread else None
+        return facts
+    answers = (outputs.squeeze(-1) > 0).long() if outputs.shape[-1] == 1 or outputs.dim() == 1 else outputs.argmax(-1)
+    labels, answers = labels.flatten(), answers.flatten()
+    if len(answers) != len(labels) or len(labels.unique()) > MANY:
+        return facts
+    pairs, counts = torch.stack([labels, answers]).unique(dim=1, return_counts=True)
+    wrong = counts * (pairs[0] != pairs[1])
+    facts |= {"true": _counts(labels), "predicted": _counts(answers)}
+    if wrong.any():
+        facts["confusion_top"] = [*pairs[:, wrong.argmax()].tolist(), int(wrong.max())]
+    return facts
+
+
+def classes_of(targets: Shaped[Tensor, "rows ..."]) -> Tensor | None:
+    """The class numbers in targets; None where they are numbers to fit."""
+    flat = targets.squeeze(-1) if targets.dim() > 1 and targets.shape[-1] == 1 else targets
+    if not flat.is_floating_point():
+        return flat.long()
+    if bool(((flat == 0) | (flat == 1)).all()):
+        return flat.long() if flat.dim() == 1 else flat.argmax(-1) if bool((flat.sum(-1) == 1).all()) else None
+    return None
+
+
+def _counts(labels: Tensor) -> dict[str, int]:
+    values, counts = labels.unique(return_counts=True)
+    return {str(value): count for value, count in zip(values.tolist(), counts.tolist(), strict=True)}
