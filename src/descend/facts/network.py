@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ FAR: Final = 30.0  # how many times the way between two rows the affine test goe
 CLOSE: Final = (
     1e-3  # relative difference that counts as none: float32 leaves about 1e-6, times what the network amplifies
 )
+LEAST: Final = 8  # different rows from which a network is called deaf to its input
 DEPTH: Final = 3  # of lists in lists that are looked through for forgotten parameters
 MANY: Final = 200  # names that a fact lists
 
@@ -132,46 +134,72 @@ def evaluating(model: nn.Module) -> Iterator[None]:
                 module.training = training
 
 
+@contextlib.contextmanager
+def as_in_training(model: nn.Module) -> Iterator[None]:
+    """Training mode without gradients or traces: modes, running statistics and random numbers are restored."""
+    modes = [(module, module.training) for module in model.modules()]
+    statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with undisturbed(), torch.no_grad():
+        model.train()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for buffer, before in statistics:
+                buffer.copy_(before)
+
+
+def differs_in_training(model: nn.Module) -> bool:
+    """Whether the model has dropout or batch norm, so that training mode gives other outputs than evaluation mode."""
+    return any(
+        isinstance(module, NORMALISATION)
+        or (isinstance(module, STOCHASTIC) and module.p > 0)
+        or (isinstance(module, RECURRENT) and getattr(module, "dropout", 0) > 0)
+        for module in model.modules()
+    )
+
+
 def _behaviour(model: nn.Module, inputs: Tensor) -> dict[str, Any]:
-    parameter = next((each for each in model.parameters()), None)
+    """What the outputs on some rows tell; nothing where they are not one tensor with finite numbers a row."""
     rows = inputs[:: max(1, len(inputs) // ROWS)][:ROWS]
+    parameter = next(model.parameters(), None)
     if parameter is not None:
         rows = rows.to(parameter.device, parameter.dtype if rows.is_floating_point() else rows.dtype)
-
-    def outputs_of(batch: Tensor) -> Tensor | None:
-        found = model(batch)
-        found = found[0] if isinstance(found, (tuple, list)) and found else found
-        return found.double() if isinstance(found, Tensor) and found.is_floating_point() else None
-
     with evaluating(model):
-        outputs = outputs_of(rows)
-        if outputs is None or not outputs.dim() or not bool(outputs.isfinite().all()):
+        outputs = _outputs(model, rows)
+        if not len(rows) == len(outputs) > 1 or not bool(outputs.isfinite().all()):
             return {}
-        facts: dict[str, Any] = {}
         rms = float(outputs.square().mean().sqrt())
-        if len(outputs) == len(rows) > 1:
-            spread = float(outputs.std(0, correction=0).square().mean().sqrt())
-            facts |= {"output_variation": spread / rms if rms else 0.0}
-            if len(rows.unique(dim=0)) >= 8:
-                facts["output_depends_on_input"] = spread > 1e-7 * rms  # float32 keeps 7 digits
-            scale = max(spread, 1e-6 * rms)
-            again, reversed_, pair = outputs_of(rows), outputs_of(rows.flip(0)).flip(0), outputs_of(rows[:2])
-            facts["repeatable"] = _difference(again, outputs, scale) < CLOSE
-            facts["batch_difference"] = max(
-                _difference(reversed_, outputs, scale), _difference(pair, outputs[:2], scale)
-            )
-            facts["batch_invariant"] = facts["batch_difference"] < CLOSE
-            facts["affine"] = None
-            if rows.is_floating_point() and len(rows) >= 3 and spread > 1e-6 * rms and facts["batch_invariant"]:
-                a, b, c = rows, rows.roll(1, 0), rows.roll(2, 0)
-                ahead = outputs_of(a + FAR * (b - c))
-                straight = outputs + FAR * (outputs.roll(1, 0) - outputs.roll(2, 0))
-                facts["affine"] = _difference(ahead, straight, FAR * scale) < CLOSE
+        spread = float(outputs.std(0, correction=0).square().mean().sqrt())
+        scale = max(spread, 1e-6 * rms) or 1.0
+        backwards, pair = _outputs(model, rows.flip(0)), _outputs(model, rows[:2])
+        difference = max(_difference(backwards.flip(0), outputs, scale), _difference(pair, outputs[:2], scale))
+        facts: dict[str, Any] = {
+            "output_variation": spread / rms if rms else 0.0,
+            "repeatable": _difference(_outputs(model, rows), outputs, scale) < CLOSE,
+            "batch_difference": difference,
+            "batch_invariant": difference < CLOSE,
+            "affine": None,
+        }
+        if len(rows.unique(dim=0)) >= LEAST:
+            facts["output_depends_on_input"] = spread > 1e-7 * rms  # float32 keeps 7 digits
+        if rows.is_floating_point() and len(rows) > 2 and spread > 1e-6 * rms and facts["batch_invariant"]:
+            ahead = _outputs(model, rows + FAR * (rows.roll(1, 0) - rows.roll(2, 0)))
+            straight = outputs + FAR * (outputs.roll(1, 0) - outputs.roll(2, 0))
+            facts["affine"] = _difference(ahead, straight, FAR * scale) < CLOSE
     return facts
 
 
-def _difference(one: Tensor | None, other: Tensor, scale: float) -> float:
+def _outputs(model: nn.Module, rows: Tensor) -> Tensor:
+    """The first output tensor, in float64; an empty one where there is none of floats."""
+    found = model(rows)
+    found = found[0] if isinstance(found, (tuple, list)) and found else found
+    return (
+        found.double() if isinstance(found, Tensor) and found.is_floating_point() and found.dim() else rows.new_empty(0)
+    )
+
+
+def _difference(one: Tensor, other: Tensor, scale: float) -> float:
     """The largest difference of two outputs, in units of `scale`; infinite where the shapes differ."""
-    if one is None or one.shape != other.shape:
-        return float("inf")
-    return float((one - other).abs().max()) / scale if scale else 0.0
+    return float((one - other).abs().max()) / scale if one.shape == other.shape else math.inf

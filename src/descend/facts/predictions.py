@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 MANY: Final = 100  # classes that are counted: of more, the tables would be longer than anybody reads
@@ -26,13 +26,16 @@ def of(outputs: Shaped[Tensor, "rows ..."], targets: Shaped[Tensor, "rows ..."],
         return facts
     answers = (outputs.squeeze(-1) > 0).long() if outputs.shape[-1] == 1 or outputs.dim() == 1 else outputs.argmax(-1)
     labels, answers = labels.flatten(), answers.flatten()
-    if len(answers) != len(labels) or len(labels.unique()) > MANY:
+    if not len(labels) == len(answers) > 0:
         return facts
-    pairs, counts = torch.stack([labels, answers]).unique(dim=1, return_counts=True)
-    wrong = counts * (pairs[0] != pairs[1])
-    facts |= {"true": _counts(labels), "predicted": _counts(answers)}
-    if wrong.any():
-        facts["confusion_top"] = [*pairs[:, wrong.argmax()].tolist(), int(wrong.max())]
+    classes = int(max(labels.max(), answers.max())) + 1
+    if classes > MANY or int(labels.min()) < 0:
+        return facts
+    table = torch.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
+    facts |= {"true": _counts(table.sum(1)), "predicted": _counts(table.sum(0))}
+    wrong = table.clone().fill_diagonal_(0)
+    if int(wrong.max()):
+        facts["confusion_top"] = [*divmod(int(wrong.argmax()), classes), int(wrong.max())]
     return facts
 
 
@@ -46,6 +49,5 @@ def classes_of(targets: Shaped[Tensor, "rows ..."]) -> Tensor | None:
     return None
 
 
-def _counts(labels: Tensor) -> dict[str, int]:
-    values, counts = labels.unique(return_counts=True)
-    return {str(value): count for value, count in zip(values.tolist(), counts.tolist(), strict=True)}
+def _counts(table: Int[Tensor, " classes"]) -> dict[str, int]:
+    return {str(label): count for label, count in enumerate(table.tolist()) if count}

@@ -15,7 +15,6 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch.utils.data import (
     DataLoader,
-    Dataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -64,7 +63,8 @@ class Whole:
     def at(self, rows: Shaped[Tensor, " some"]) -> tuple[Tensor, Tensor]:
         """Inputs and targets of some rows."""
         chosen = rows if self.index is None else self.index[rows]
-        return tuple(values[chosen.to(values.device)].cpu() for values in (self.inputs, self.targets))
+        inputs, targets = (values[chosen.to(values.device)].cpu() for values in (self.inputs, self.targets))
+        return inputs, targets
 
 
 def read(given: object, most: int = MOST) -> Rows | None:
@@ -111,7 +111,8 @@ def _first(part: object) -> object:
 def undisturbed() -> Iterator[None]:
     """The random numbers of torch, NumPy and Python go on afterwards as if nothing had been drawn."""
     states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
         try:
             yield
         finally:
@@ -147,9 +148,9 @@ def _whole(dataset: object) -> Whole | None:
     if isinstance(dataset, TensorDataset):
         dataset = dataset.tensors
     if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
-        pair = [torch.as_tensor(each) if isinstance(each, (Tensor, np.ndarray)) else None for each in dataset]
-        if all(each is not None and each.dim() and len(each) for each in pair) and len(pair[0]) == len(pair[1]):
-            return Whole(pair[0].detach(), pair[1].detach())
+        pair = [torch.as_tensor(each).detach() for each in dataset if isinstance(each, (Tensor, np.ndarray))]
+        if len(pair) == 2 and all(each.dim() and len(each) for each in pair) and len(pair[0]) == len(pair[1]):
+            return Whole(*pair)
     return None
 
 
@@ -161,7 +162,7 @@ def _spread(total: int, most: int) -> Tensor:
     return ((torch.arange(most) + torch.rand(most, generator=draw, dtype=torch.float64)) * total / most).long()
 
 
-def _collated(dataset: Dataset[Any], chosen: list[int], collate: Any) -> object:
+def _collated(dataset: Any, chosen: list[int], collate: Any) -> object:
     """The rows as one batch, in their order; fewer where reading them takes too long."""
     start = time.perf_counter()
     items: dict[int, object] = {}
