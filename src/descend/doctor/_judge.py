@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from descend.catalog import CHECKS
+from descend.doctor import _report
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Finding, Unknown
 from descend.run import Run
@@ -42,6 +43,20 @@ class Diagnosis:
         if not self.checked:
             return "Not enough evidence."
         return f"Healthy: {things}" + (f", {len(self.unknown)} lacked evidence." if self.unknown else ".")
+
+    @property
+    def first(self) -> tuple[Finding, ...]:
+        """The findings to show first."""
+        return self.findings[:FIRST]
+
+    def __str__(self) -> str:
+        return _report.in_terminal(self, width=100)
+
+    def _repr_html_(self) -> str:
+        return _report.as_html(self)
+
+    def _repr_markdown_(self) -> str:
+        return _report.as_markdown(self, everything=True)
 
     def fields(self) -> dict[str, Any]:
         """Plain values, for JSON."""
