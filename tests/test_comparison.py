@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descend.comparison import BATCH_SIZES, Comparison, _ratio, _stems, compare
+from descend.comparison import BATCH_SIZES, Comparison, _stems, compare, paired_ratio
 from descend.errors import RunError
 from descend.recipe import Recipe
 from descend.run import Recorder, Run, run_folder
@@ -83,7 +83,7 @@ def test_where_nothing_reaches_the_target_it_says_so(tmp_path):
 
 @given(COSTS, st.floats(0.01, 100))
 def test_the_ratio_of_proportional_costs_is_the_factor_with_no_doubt(costs, factor):
-    ratio = _ratio(np.array(costs) * factor, np.array(costs), comparisons=1)
+    ratio = paired_ratio(np.array(costs) * factor, np.array(costs), comparisons=1)
     # the logarithms are rounded to 1e-16 of values below 20
     assert (ratio.low, ratio.mean, ratio.high) == pytest.approx((factor, factor, factor), rel=1e-9)
 
@@ -92,7 +92,7 @@ def test_the_ratio_of_proportional_costs_is_the_factor_with_no_doubt(costs, fact
 def test_a_ratio_and_its_inverse_agree(costs, others):
     count = min(len(costs), len(others))
     a, b = np.array(costs[:count]), np.array(others[:count])
-    there, back = _ratio(a, b, comparisons=1), _ratio(b, a, comparisons=1)
+    there, back = paired_ratio(a, b, comparisons=1), paired_ratio(b, a, comparisons=1)
     assert there.mean * back.mean == pytest.approx(1)
     assert there.low * back.high == pytest.approx(1)
     assert there.different == back.different
@@ -103,7 +103,7 @@ def test_the_interval_holds_the_true_ratio_as_often_as_it_says():
     covered = 0
     for _ in range(2000):
         noise = np.exp(draw.normal(0, 0.3, size=(2, 5)))
-        ratio = _ratio(1.5 * noise[0], noise[1], comparisons=1)
+        ratio = paired_ratio(1.5 * noise[0], noise[1], comparisons=1)
         covered += ratio.low <= 1.5 <= ratio.high
     # the standard deviation of a count with probability 0.95 in 2000 is 9.7
     assert covered / 2000 == pytest.approx(0.95, abs=5 * 9.7 / 2000)
@@ -112,14 +112,14 @@ def test_the_interval_holds_the_true_ratio_as_often_as_it_says():
 def test_the_more_variants_are_compared_the_wider_their_intervals(tmp_path):
     draw = np.random.default_rng(0)
     a, b = np.exp(draw.normal(0, 0.3, size=(2, 5)))
-    widths = [math.log(ratio.high / ratio.low) for ratio in (_ratio(a, b, comparisons=count) for count in (1, 2))]
+    widths = [math.log(ratio.high / ratio.low) for ratio in (paired_ratio(a, b, comparisons=count) for count in (1, 2))]
     # Student's t with 4 degrees of freedom, at 97.5 % and, for two comparisons, at 98.75 %; from a table
     assert widths[1] / widths[0] == pytest.approx(3.4954 / 2.7764, rel=1e-4)
     runs = [
         made_up(tmp_path, label, seed, falling(10 * n + seed)) for n, label in enumerate("abc", 1) for seed in (0, 1)
     ]
     standing = Comparison.of(runs).standing("step")
-    assert standing.ratios["c"] == _ratio(standing.costs["c"], standing.costs["a"], comparisons=2)
+    assert standing.ratios["c"] == paired_ratio(standing.costs["c"], standing.costs["a"], comparisons=2)
 
 
 def test_compare_trains_every_recipe_with_every_seed_and_reports(tmp_path):
@@ -184,7 +184,7 @@ def test_losses_that_mean_different_things_are_not_compared(tmp_path, field, one
 
 def test_a_cost_of_nothing_has_a_ratio():
     costs = np.array([0.0, 96.0])
-    ratio = _ratio(costs, costs[::-1], comparisons=1)
+    ratio = paired_ratio(costs, costs[::-1], comparisons=1)
     assert (ratio.low, ratio.high) == (0, math.inf)
 
 

@@ -202,7 +202,7 @@ class Comparison:
             axis,
             costs,
             leader,
-            {label: _ratio(reached[label], reached[leader], comparisons=len(others)) for label in others},
+            {label: paired_ratio(reached[label], reached[leader], comparisons=len(others)) for label in others},
         )
 
     @cached_property
@@ -337,10 +337,11 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """For notebooks: the verdict, and the tables it rests on."""
-        return "".join([*(f"<p>{escape(sentence)}</p>" for sentence in self.sentences), *map(_html, self.tables)])
+        return "".join([*(f"<p>{escape(sentence)}</p>" for sentence in self.sentences), *map(as_html, self.tables)])
 
 
-def _html(table: Table) -> str:
+def as_html(table: Table) -> str:
+    """A table for notebooks."""
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
     rows = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in table.rows)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
@@ -358,7 +359,7 @@ def _cost(losses: Series, target: float) -> float:
     return float(losses.x[reached[0]]) if len(reached) else math.inf
 
 
-def _ratio(costs: Floats, leader: Floats, comparisons: int) -> Ratio:
+def paired_ratio(costs: Floats, leader: Floats, comparisons: int) -> Ratio:
     """The paired ratio of two variants' costs, seed by seed. A cost of nothing counts as the least there can be."""
     from scipy.stats import t as student
 
