@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from descend.catalog import DATA, INITS, LOSSES, MODELS, MONITORS, OPTIMIZERS, SCHEDULES
+    from descend.catalog import DATA, FAULTS, INITS, LOSSES, MODELS, MONITORS, OPTIMIZERS, SCHEDULES
     from descend.comparison import Comparison, compare
     from descend.errors import (
         CheckpointError,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA",
+    "FAULTS",
     "INITS",
     "LOSSES",
     "MODELS",
@@ -59,7 +60,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "catalog": ("DATA", "INITS", "LOSSES", "MODELS", "MONITORS", "OPTIMIZERS", "SCHEDULES"),
+    "catalog": ("DATA", "FAULTS", "INITS", "LOSSES", "MODELS", "MONITORS", "OPTIMIZERS", "SCHEDULES"),
     "comparison": ("Comparison", "compare"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "recipe": ("Recipe",),
