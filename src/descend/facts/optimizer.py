@@ -26,12 +26,16 @@ def of(models: Mapping[str, nn.Module], optimizers: Optimizer | Iterable[Optimiz
             counts[id(parameter)] = counts.get(id(parameter), 0) + 1
     names = named_in(models)
     known = {id(parameter) for _, parameter in names}
-    missing = [name for name, parameter in names if parameter.requires_grad and id(parameter) not in counts]
+    trainable = [(name, id(parameter) in counts) for name, parameter in names if parameter.requires_grad]
+    missing = [name for name, trained in trainable if not trained]
     return {
         "kind": ", ".join(dict.fromkeys(type(optimizer).__name__ for optimizer in held)),
         "groups": [_plain(group) for group in groups],
         "missing": missing[:MANY],
         "missing_count": len(missing),
+        # as where only the last layers are fine-tuned: no parameter that is trained stands before one that is not
+        "missing_first": [trained for _, trained in trainable]
+        == [False] * len(missing) + [True] * (len(trainable) - len(missing)),
         "foreign": sum(key not in known for key in counts),
         "twice": [name for name, parameter in names if counts.get(id(parameter), 0) > 1][:MANY],
     }
