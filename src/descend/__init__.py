@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from descend.catalog import DATA, FAULTS, INITS, LOSSES, MODELS, MONITORS, OPTIMIZERS, SCHEDULES
     from descend.comparison import Comparison, compare
+    from descend.curing._cure import Cure, cure
     from descend.errors import (
         CheckpointError,
         DataError,
@@ -41,6 +42,7 @@ __all__ = [
     "SCHEDULES",
     "CheckpointError",
     "Comparison",
+    "Cure",
     "DataError",
     "DescendError",
     "MissingExtraError",
@@ -52,6 +54,7 @@ __all__ = [
     "RunError",
     "Series",
     "compare",
+    "cure",
     "fit",
     "list_runs",
     "load_model",
@@ -62,6 +65,7 @@ __all__ = [
 _HOMES: Final = {
     "catalog": ("DATA", "FAULTS", "INITS", "LOSSES", "MODELS", "MONITORS", "OPTIMIZERS", "SCHEDULES"),
     "comparison": ("Comparison", "compare"),
+    "curing._cure": ("Cure", "cure"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "recipe": ("Recipe",),
     "run": ("Recorder", "Run", "Series", "list_runs"),

@@ -12,7 +12,7 @@ import click
 from descend.cli._command import INTERRUPTED, Command, examples, version
 from descend.errors import DescendError, did_you_mean
 
-COMMANDS: Final = ("train", "doctor", "compare", "resume", "data", "list", "runs", "export", "report")
+COMMANDS: Final = ("train", "doctor", "cure", "compare", "resume", "data", "list", "runs", "export", "report")
 
 WRONG: Final = 2
 
