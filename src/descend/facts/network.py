@@ -46,6 +46,7 @@ def of(model: nn.Module, inputs: Shaped[Tensor, "rows ..."] | None = None) -> di
     facts = {
         "kinds": [type(module).__name__.lower() for module in leaves][:MANY],
         "parameters": sum(parameter.numel() for _, parameter in parameters),
+        "names": [name for name, _ in parameters][:MANY],
         "frozen": [name for name, parameter in parameters if not parameter.requires_grad][:MANY],
         "unregistered": unregistered(plain)[:MANY],
         "hidden_linear": max(0, sum(isinstance(module, WEIGHTED) for module in leaves) - 1),
@@ -105,7 +106,9 @@ def _forgotten(value: object, place: str, registered: set[int], depth: int) -> l
     if isinstance(value, nn.Module):
         if id(value) in registered:
             return []
-        inner = [f"{place}.{name}" for name, each in value.named_parameters() if id(each) not in registered]
+        # a frozen one is kept out of the model on purpose, as the teacher in distillation
+        wanted = [(name, each) for name, each in value.named_parameters() if each.requires_grad]
+        inner = [f"{place}.{name}" for name, each in wanted if id(each) not in registered]
         return inner + [f"{place}.{name}".rstrip(".") for name, m in value.named_modules() if isinstance(m, STOCHASTIC)]
     if isinstance(value, Tensor):
         return [place] if value.requires_grad and value.is_leaf and id(value) not in registered else []
