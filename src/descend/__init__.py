@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from descend.recipe import Recipe
     from descend.run import Recorder, Run, Series, list_runs
     from descend.train.fit import fit, load_model, resume
+    from descend.watching._watch import watch
 
 __all__ = [
     "DATA",
@@ -60,6 +61,7 @@ __all__ = [
     "load_model",
     "optim",
     "resume",
+    "watch",
 ]
 
 _HOMES: Final = {
@@ -70,6 +72,7 @@ _HOMES: Final = {
     "recipe": ("Recipe",),
     "run": ("Recorder", "Run", "Series", "list_runs"),
     "train.fit": ("fit", "load_model", "resume"),
+    "watching._watch": ("watch",),
 }
 
 

@@ -15,13 +15,14 @@ ACTIVATIONS: Final = (
     *(nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Softsign, nn.LogSigmoid, nn.GLU),
     nn.RNN,  # its output is its tanh or relu at every position
 )
+CALLS: Final = 8  # of a module in one forward pass that are kept: a recurrent cell is called once a position
 
 
 class Capture:
     """`with capture as activations:` fills {module name: Activation} during a forward pass, in forward order.
 
     Watches the activation modules of `model`, or its leaves where it has none. A module called several times
-    gives `relu`, `relu@2`, `relu@3`. Outputs are detached and not copied: an in-place operation later in the
+    gives `relu`, `relu@2`, `relu@3`, up to 8 times. Outputs are detached and not copied: an in-place operation later in the
     forward pass shows in them. Hooks stand only inside the block, and leave it with an exception too.
 
     One object serves a whole run: it looks for modules once; a block then costs 3 microseconds a module.
@@ -55,6 +56,8 @@ def _keep(activations: dict[str, Activation], name: str) -> Any:
         while where in activations:
             call += 1
             where = f"{name}@{call}"
+        if call > CALLS:
+            return
         activations[where] = Activation(_kind(module), first.detach())
 
     return hook

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from descend.catalog import MONITORS, Task
 
-Need = Literal["activations", "updates"]
+Need = Literal["activations", "updates", "outputs", "targets", "loss_of"]
+"""What a monitor looks at beyond parameters and gradients, and goes without a measurement where it is not there."""
 
 
 class Activation(NamedTuple):

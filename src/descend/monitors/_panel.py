@@ -39,11 +39,14 @@ class Panel:
         return frozenset[Need]().union(*(monitor.needs for monitor in self.due(number).values()))
 
     @torch.no_grad()
-    def measure(self, step: Step, when: Literal["before", "after"]) -> dict[str, Tensor]:
+    def measure(
+        self, step: Step, when: Literal["before", "after"], missing: frozenset[Need] = frozenset()
+    ) -> dict[str, Tensor]:
         """What is due at `step`: before the update, and then (the monitors that need `updates`) after it.
 
         `step.parameters` must be the parameters themselves, so that the update shows in them: the panel fills in
-        `step.updates`. The trainer fills in `step.activations` where they are among the `needs`.
+        `step.updates`. The trainer fills in `step.activations` where they are among the `needs`. Monitors that need
+        what is `missing` at this step are passed over.
         """
         if "updates" in self.needs(step.number):
             rows = [some_rows(parameter) for parameter in step.parameters.values()]
@@ -53,7 +56,7 @@ class Panel:
                 step.updates = dict(zip(step.parameters, torch._foreach_sub(rows, self._before), strict=True))
         values: dict[str, Tensor] = {}
         for name, monitor in self.due(step.number).items():
-            if ("updates" in monitor.needs) == (when == "after"):
+            if ("updates" in monitor.needs) == (when == "after") and not monitor.needs & missing:
                 try:
                     values |= monitor.measure(step)
                 except Exception as error:  # whatever it is, it is reported and must not end the training

@@ -35,4 +35,8 @@ def _r2(outputs: Float[Tensor, "rows ..."], targets: Float[Tensor, "rows ..."]) 
     return 1 - unexplained / (targets - targets.mean(dim=0)).square().sum()
 
 
-accuracy = Monitor(measure, unit="share of answers that are right; r2: share of the variance explained")
+accuracy = Monitor(
+    measure,
+    unit="share of answers that are right; r2: share of the variance explained",
+    needs=frozenset({"outputs", "targets"}),
+)

@@ -65,4 +65,10 @@ def _squared_length(tensors: list[Tensor]) -> Float[Tensor, ""]:
     return torch.stack(norms(tensors)).square().sum()
 
 
-gradient_noise = Monitor(measure, unit="squared gradient (trace, signal), examples (scale)", every=5, default=False)
+gradient_noise = Monitor(
+    measure,
+    unit="squared gradient (trace, signal), examples (scale)",
+    needs=frozenset({"targets", "loss_of"}),
+    every=5,
+    default=False,
+)

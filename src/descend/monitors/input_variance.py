@@ -32,4 +32,4 @@ def measure(step: Step) -> dict[str, Tensor]:
     return dict(zip(places, share.unbind(), strict=True))
 
 
-input_variance = Monitor(measure, unit="share of the root mean square", needs=frozenset({"activations"}))
+input_variance = Monitor(measure, unit="share of the root mean square", needs=frozenset({"activations", "outputs"}))

@@ -114,4 +114,10 @@ def _lanczos(times: Callable[[Vector], Vector], start: Vector) -> tuple[float, V
     return float(values[-1]), vectors[:, -1].to(basis) @ basis[:size], converged
 
 
-sharpness = Monitor(measure, unit="loss per squared unit of parameter; of_limit: share", every=10, default=False)
+sharpness = Monitor(
+    measure,
+    unit="loss per squared unit of parameter; of_limit: share",
+    needs=frozenset({"targets", "loss_of"}),
+    every=10,
+    default=False,
+)

@@ -1,0 +1,230 @@
+"""One optimizer of a watched loop: its hooks, its parameters by name, and what the monitors see of its updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from descend.facts.optimizer import named_in
+from descend.facts.rows import undisturbed
+from descend.monitors._monitor import Monitor, Need, Step
+from descend.monitors._panel import Panel, read
+from descend.watching._evaluate import Evaluation
+from descend.watching._forward import Seen
+from descend.watching._gradients import Gradients
+from descend.watching._graph import Reading
+
+CLIPPED: Final = 0.999  # of a norm that is left, from which on rounding cannot have done it
+CLASSES: Final = frozenset({"cross_entropy", "nll", "bce", "bce_with_logits"})
+OF_PARAMETERS: Final = frozenset[Need]({"updates"})
+
+
+class Updates:
+    """The updates of one optimizer. The first also shows the monitors what the model did."""
+
+    def __init__(
+        self,
+        number: int,
+        optimizer: Optimizer,
+        models: Mapping[str, nn.Module],
+        optimizers: Sequence[Optimizer],
+        monitors: Mapping[str, Monitor],
+        every: int,
+        report: Callable[[str], object],
+        before: Callable[..., None],
+        after: Callable[..., None],
+    ) -> None:
+        self.optimizer = _inner(optimizer)
+        self.first = number == 0
+        self._models = models
+        self._others = [] if not self.first else [_inner(other) for other in optimizers[1:]]
+        if not self.first:
+            monitors = {name: it for name, it in monitors.items() if it.needs <= OF_PARAMETERS}
+        self._panel = Panel(monitors, every, report)
+        self._every = every
+        self._named: dict[str, Tensor] | None = None
+        self.gradients = Gradients([p for group in self.optimizer.param_groups for p in group["params"]])
+        self.lrs: list[float] = []
+        self.in_closure = False
+        self.step: Step | None = None
+        self._missing: frozenset[Need] = frozenset()
+        self._values: dict[str, Tensor] = {}
+        self._floats: dict[str, float] = {}
+        self._memory: dict[str, Any] = {}
+        self._raw: list[Tensor] = []  # norms of the gradients after the backward pass
+        self._scales: list[Tensor] = []
+        self._last_due = 0
+        self._checked = 0
+        self._given: set[str] = set()
+        self._nonzero: set[str] = set()
+        self._handles = [
+            self.optimizer.register_step_pre_hook(before),
+            self.optimizer.register_step_post_hook(after),
+        ]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self.step = None
+
+    def due(self, number: int) -> bool:
+        """Whether update `number` is measured, which has not been yet."""
+        return (number - 1) % self._every == 0 and number != self._last_due
+
+    def wants_activations(self, number: int) -> bool:
+        return "activations" in self._panel.needs(number)
+
+    def current_lrs(self) -> list[float]:
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def named_in_models(self) -> dict[str, Tensor]:
+        return dict(named_in(self._models))
+
+    def named(self) -> dict[str, Tensor]:
+        """The trainable parameters whose updates these are, by name; of the first optimizer also those of none."""
+        own = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        others = {id(p) for other in self._others for group in other.param_groups for p in group["params"]}
+        return {
+            name: parameter
+            for name, parameter in named_in(self._models)
+            if parameter.requires_grad and (id(parameter) in own or (self.first and id(parameter) not in others))
+        }
+
+    def after_backward(self, scales: Sequence[Tensor], number: int) -> None:
+        """Note how large the gradients are, in case they are clipped before the update."""
+        if self.due(number) and self.step is None:
+            self._raw = _norms(self.named().values())
+            self._scales = list(scales)
+
+    def measure_before(
+        self, number: int, loss: Any, seen: Seen | None, reading: Reading | None, evaluation: Evaluation | None
+    ) -> None:
+        """Show the monitors the step before the update."""
+        named = self.named()
+        if not named:
+            return
+        gradients, clipped = self._gradients(named)
+        self._count(named)
+        self._floats = {} if clipped is None else {"clip/norm_before": clipped}
+        outputs, targets, task = _judged(seen, reading)
+        inputs = None if seen is None else seen.first
+        missing: set[Need] = set()
+        if seen is None or not seen.activations:
+            missing.add("activations")
+        if outputs is None:
+            missing.add("outputs")
+        if targets is None:
+            missing.add("targets")
+        if inputs is None or targets is None or evaluation is None:
+            missing.add("loss_of")
+        nothing = torch.zeros(0)
+        self._missing = frozenset(missing)
+        parameter = next(iter(named.values()))
+        self.step = Step(
+            number=number,
+            loss=loss if isinstance(loss, Tensor) else parameter.new_tensor(float("nan") if loss is None else loss),
+            inputs=nothing if inputs is None else inputs.detach(),
+            targets=nothing if targets is None else targets,
+            outputs=nothing if outputs is None else outputs,
+            task=task,  # type: ignore[arg-type]
+            lr=self.lrs[0],
+            parameters={name: p.detach() for name, p in named.items()},
+            gradients=gradients,
+            activations={} if seen is None else seen.activations,
+            loss_of=None if evaluation is None else evaluation.loss_of,
+            memory=self._memory,
+        )
+        with undisturbed():
+            self._values = self._panel.measure(self.step, "before", self._missing)
+
+    def measure_after(self) -> dict[str, float]:
+        """Show them the step after the update. Everything measured, in one transfer."""
+        step, self.step = self.step, None
+        assert step is not None, "measure_before comes first"
+        self._last_due = step.number
+        with undisturbed():
+            values = self._values | self._panel.measure(step, "after", self._missing)
+        floats = read({name: value.float() for name, value in values.items()}) | self._floats
+        self._values, self._raw = {}, []
+        return floats if self.first else {name: it for name, it in floats.items() if not name.endswith("/all")}
+
+    def _gradients(self, named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], float | None]:
+        """The gradients as they were before clipping, and their norm if they were clipped."""
+        scale = getattr(self.optimizer, "grad_scale", None)  # a fused optimizer divides by it itself
+        gradients = {name: _dense(p) if scale is None else _dense(p) / scale for name, p in named.items()}
+        if not self._raw:
+            return gradients, None
+        now = torch.stack(torch._foreach_norm(list(gradients.values()))).double()
+        before = torch.stack(self._raw).double()
+        for each in self._scales:
+            before = before / each
+        total, left = float(before.norm()), float(now.norm())
+        if not left < CLIPPED * total < float("inf"):
+            return gradients, None
+        shares = now[before > 0] / before[before > 0]
+        if float(shares.max() - shares.min()) < 1e-2 * float(shares.max()):  # by norm, so it can be undone
+            gradients = {name: gradient * (total / left) for name, gradient in gradients.items()}
+        return gradients, total
+
+    def _count(self, named: Mapping[str, Tensor]) -> None:
+        """Which parameters ever got a gradient, and one that is not zero."""
+        self._checked += 1
+        for name, parameter in named.items():
+            if parameter.grad is not None:
+                self._given.add(name)
+                if name not in self._nonzero and bool(parameter.grad.any()):
+                    self._nonzero.add(name)
+
+    @property
+    def never_given(self) -> list[str]:
+        """Parameters without a gradient at every step that was checked."""
+        return [name for name in self.named() if name not in self._given] if self._checked else []
+
+    @property
+    def always_zero(self) -> list[str]:
+        """Parameters whose gradient was exactly zero at every step that was checked."""
+        return [name for name in self.named() if name in self._given - self._nonzero]
+
+
+def _inner(optimizer: Optimizer) -> Optimizer:
+    """The optimizer inside a wrapper such as Accelerate's, whose steps call it."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _inner(inner) if isinstance(inner, Optimizer) else optimizer
+
+
+def _norms(parameters: Any) -> list[Tensor]:
+    gradients = [_dense(parameter) for parameter in parameters]
+    return list(torch._foreach_norm(gradients)) if gradients else []
+
+
+def _dense(parameter: Tensor) -> Tensor:
+    """Its gradient, zero where it has none."""
+    if parameter.grad is None:
+        return torch.zeros_like(parameter)
+    gradient = parameter.grad.detach()
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def _judged(seen: Seen | None, reading: Reading | None) -> tuple[Tensor | None, Tensor | None, str]:
+    """Outputs and targets as the monitors know them: classes last, and one class number a row."""
+    output = None if seen is None else seen.output
+    if reading is None or reading.loss is None:
+        return output, None, "regression"
+    given, target = reading.output, reading.target
+    task = "classification" if reading.loss in CLASSES else "regression"
+    if given is None or target is None:
+        return (output if given is None else given), None, task
+    if reading.loss in ("bce", "bce_with_logits"):
+        given = given - 0.5 if reading.loss == "bce" else given
+        return given.reshape(-1, 1), target.reshape(-1).round().long(), task
+    if task == "classification":
+        if given.dim() > 2:
+            given = given.movedim(1, -1)
+        if target.is_floating_point() and target.shape == given.shape:
+            target = target.argmax(-1)
+        return given, (target if target.shape == given.shape[:-1] else None), task
+    return given, (target if target.shape == given.shape else None), task
