@@ -15,9 +15,10 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from descend.catalog import DATA, FAULTS, INITS, LOSSES, MODELS, MONITORS, OPTIMIZERS, SCHEDULES
+    from descend.catalog import CHECKS, DATA, FAULTS, INITS, LOSSES, MODELS, MONITORS, OPTIMIZERS, SCHEDULES
     from descend.comparison import Comparison, compare
     from descend.curing._cure import Cure, cure
+    from descend.doctor._judge import Diagnosis, diagnose
     from descend.errors import (
         CheckpointError,
         DataError,
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
         RunBusyError,
         RunError,
     )
+    from descend.inspection import preflight
+    from descend.probing import probe
     from descend.recipe import Recipe
     from descend.run import Recorder, Run, Series, list_runs
     from descend.train.fit import fit, load_model, resume
     from descend.watching._watch import watch
 
 __all__ = [
+    "CHECKS",
     "DATA",
     "FAULTS",
     "INITS",
@@ -46,6 +50,7 @@ __all__ = [
     "Cure",
     "DataError",
     "DescendError",
+    "Diagnosis",
     "MissingExtraError",
     "Recipe",
     "RecipeError",
@@ -56,19 +61,25 @@ __all__ = [
     "Series",
     "compare",
     "cure",
+    "diagnose",
     "fit",
     "list_runs",
     "load_model",
     "optim",
+    "preflight",
+    "probe",
     "resume",
     "watch",
 ]
 
 _HOMES: Final = {
-    "catalog": ("DATA", "FAULTS", "INITS", "LOSSES", "MODELS", "MONITORS", "OPTIMIZERS", "SCHEDULES"),
+    "catalog": ("CHECKS", "DATA", "FAULTS", "INITS", "LOSSES", "MODELS", "MONITORS", "OPTIMIZERS", "SCHEDULES"),
     "comparison": ("Comparison", "compare"),
     "curing._cure": ("Cure", "cure"),
+    "doctor._judge": ("Diagnosis", "diagnose"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "inspection": ("preflight",),
+    "probing": ("probe",),
     "recipe": ("Recipe",),
     "run": ("Recorder", "Run", "Series", "list_runs"),
     "train.fit": ("fit", "load_model", "resume"),
