@@ -29,7 +29,7 @@ def spoil(monkeypatch):
             model, calls = plain(recipe, dataset), []
 
             def hook(module, inputs, outputs):
-                if module.training:
+                if module.training and torch.is_grad_enabled():
                     calls.append(1)
                     if len(calls) == call:
                         return harm(model, outputs)

@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from descend.data._dataset import Dataset, Split
+from descend.facts import predictions
+from descend.facts.network import as_in_training, differs_in_training
 from descend.train.build import Parts
 
 ROWS_AT_ONCE: Final = 1024  # fixed, so that no result depends on the training batch size
 TRAIN_ROWS: Final = 8192  # of a larger training set this many, evenly spaced, stand for it
 
 
-def evaluate(parts: Parts) -> dict[str, float]:
+class Evaluation(NamedTuple):
+    """`values` of series, and the facts about what was answered on the rows that judge (validation where there is)."""
+
+    values: dict[str, float]
+    predictions: dict[str, Any]
+
+
+def evaluate(parts: Parts) -> Evaluation:
     """Loss and accuracy (or R2) on the training and validation rows, and what has been learned of a known truth.
 
-    Series: loss/train, loss/validation, accuracy/train or r2/train, ..., learned/<feature>. The model is in
-    training mode afterwards.
+    Series: loss/train, loss/validation, accuracy/train or r2/train, ..., learned/<feature>; and loss/train_mode, of
+    the training rows with dropout active and batch norm over the batch, where the model has either. The model is in
+    training mode afterwards; neither it nor the random numbers are changed.
     """
     splits = {"train": thinned(parts.dataset.train), "validation": parts.dataset.validation}
     values: dict[str, float] = {}
+    answered: dict[str, Any] = {}
     for name, split in splits.items():
         if split is not None:
-            values |= {f"{measure}/{name}": value for measure, value in judge(parts, split).items()}
+            outputs, loss = _outputs(parts, split)
+            judged = _measures(parts, split, outputs, loss)
+            values |= {f"{measure}/{name}": value for measure, value in judged.items()}
+            answered = predictions.of(outputs, split.targets, name)
+    if differs_in_training(parts.model):
+        with as_in_training(parts.model):
+            values["loss/train_mode"] = _forward(parts, splits["train"])[1]  # type: ignore[arg-type]  # always there
     learned = learned_weights(parts.model, parts.dataset)
-    return values | {f"learned/{feature}": value for feature, value in learned.items()}
+    return Evaluation(values | {f"learned/{feature}": value for feature, value in learned.items()}, answered)
 
 
 def judge(parts: Parts, split: Split) -> dict[str, float]:
     """{"loss": ..., "accuracy" or "r2": ...} of the model on a split, in evaluation mode, without gradients."""
-    outputs, loss = _outputs(parts, split)
+    return _measures(parts, split, *_outputs(parts, split))
+
+
+def _measures(parts: Parts, split: Split, outputs: Tensor, loss: float) -> dict[str, float]:
     targets = split.targets
     if parts.dataset.task == "regression":
         # R2 = 1 - (sum of squared errors) / (sum of squared deviations from the mean), pooled over outputs
@@ -42,18 +62,24 @@ def judge(parts: Parts, split: Split) -> dict[str, float]:
 
 
 def _outputs(parts: Parts, split: Split) -> tuple[Tensor, float]:
-    """The model's outputs on all rows, and the mean loss over them."""
+    """The model's outputs on all rows, and the mean loss over them, in evaluation mode."""
     parts.model.eval()
     try:
         with torch.no_grad():
-            chunks = list(zip(split.inputs.split(ROWS_AT_ONCE), split.targets.split(ROWS_AT_ONCE), strict=True))
-            outputs = [parts.model(inputs) for inputs, _ in chunks]
-            total = sum(
-                float(parts.loss(output, targets)) * len(targets)
-                for output, (_, targets) in zip(outputs, chunks, strict=True)
-            )
+            return _forward(parts, split)
     finally:
         parts.model.train()
+
+
+def _forward(parts: Parts, split: Split) -> tuple[Tensor, float]:
+    """Outputs and mean loss in the mode that the model is in, some rows at a time: never one alone, if there are two,
+    since batch norm cannot take the variance of a single row."""
+    count = -(-len(split.inputs) // ROWS_AT_ONCE)
+    chunks = list(zip(split.inputs.tensor_split(count), split.targets.tensor_split(count), strict=True))
+    outputs = [parts.model(inputs) for inputs, _ in chunks]
+    total = sum(
+        float(parts.loss(output, targets)) * len(targets) for output, (_, targets) in zip(outputs, chunks, strict=True)
+    )
     return torch.cat(outputs), total / len(split.inputs)
 
 

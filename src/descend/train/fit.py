@@ -23,6 +23,7 @@ from descend.run import Recorder, Run, new_folder, run_folder
 from descend.train import checkpoint
 from descend.train.build import Parts, build
 from descend.train.evaluate import evaluate, judge
+from descend.train.facts import facts_of
 from descend.train.non_finite import buffers_of, healthy, locate
 from descend.train.observe import Observer
 from descend.train.progress import Bar, progress_bar
@@ -148,6 +149,7 @@ class _Trainer:
         self.checkpoints = recorder.folder / "checkpoints"
         self.saved_at = time.perf_counter()
         self.scalars: dict[float, Tensor] = {}
+        self.predictions: dict[str, object] = {}  # facts of the last evaluation that are not noted yet
         # a batch that is skipped must not leave its mark on running statistics
         self.statistics = list(self.model.buffers()) if self.recipe.non_finite == "skip" else []
 
@@ -282,7 +284,8 @@ class _Trainer:
             self.recorder.note("truth", 0, values=dict(parts.dataset.truth))
         if limit := parts.limit():
             self.recorder.note("limit", 0, sentence=limit.sentence, beyond=limit.beyond, **asdict(limit))
-        self._evaluate()
+        first = self._evaluate()
+        self._note_facts(**facts_of(parts, first["loss/train"]))
         if self.recipe.non_finite == "rewind":
             self._save()
 
@@ -316,9 +319,9 @@ class _Trainer:
         if self.at.step % every == 0 if every else now - self.saved_at > CHECKPOINT_SECONDS:
             self._save()
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> dict[str, float]:
         """Record how good the model is now, and end the run if it is good enough or has stopped getting better."""
-        values = evaluate(self.parts)
+        values, self.predictions = evaluate(self.parts)
         self.at.evaluated_at = self.at.step
         self.recorder.log(self.at.step, self.at.examples, self.at.seconds, values)
         loss = values.get("loss/validation", values["loss/train"])
@@ -327,6 +330,19 @@ class _Trainer:
             self.at.ending = "target reached"
         elif self.stopper.exhausted:
             self.at.ending = "early stopped"
+        done = self.at.step // self.parts.evaluate_every
+        if done & (done - 1) == 0 and done:
+            self._note_facts()
+        return values
+
+    def _note_facts(self, **topics: object) -> None:
+        """Note facts, and those of the last evaluation with them.
+
+        A note waits for the disk (about 1 ms), so evaluations are noted after the 1st, 2nd, 4th, 8th, ... and at the
+        end: what a reader sees is then at most half as old as the run.
+        """
+        self.recorder.note("facts", self.at.step, **topics, predictions=self.predictions)
+        self.predictions = {}
 
     def _end(self, why: str) -> None:
         """Keep the final weights (after early stopping the best ones), and note how it ended."""
@@ -341,6 +357,8 @@ class _Trainer:
         if test is not None and why not in ("interrupted", "non-finite"):
             judged = {f"{measure}/test": value for measure, value in judge(self.parts, test).items()}
             self.recorder.log(self.at.step, self.at.examples, self.at.seconds, judged)
+        if self.predictions:
+            self._note_facts()
         self._save()
         best = {"best_loss": self.stopper.best_loss, "best_step": self.stopper.best_step}
         self.recorder.note("ended", self.at.step, why=why, seconds=self.at.seconds, **best)
