@@ -75,7 +75,7 @@ class Evaluation:
         try:
             outputs = first_tensor(functional_call(self._model, dict(parameters), inputs))
             assert outputs is not None, "the model puts out no tensor"
-            value: Tensor = self._loss(_shaped(outputs, self.shapes.output), targets)
+            value: Tensor = self._loss(*self._as_judged(outputs, targets))
             return value
         finally:
             for module, training in modes:

@@ -89,11 +89,14 @@ class Forwards:
     def _before(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         if self.ours:
             return
-        training = any(module.training for module in self._looked_at) if self._looked_at else self._called.training
+        mode = self._called.training
+        awake = any(module.training for module in self._looked_at) if self._looked_at else mode
         if not torch.is_grad_enabled():
             self.modes.plain_forwards += 1
-            self.modes.plain_forwards_in_train += training
+            # dropout that drops in a model in evaluation mode is meant: Monte-Carlo dropout
+            self.modes.plain_forwards_in_train += mode and awake
             return
+        training = mode or awake  # batch norm that sleeps in a model in training mode is meant: frozen statistics
         if self.first is None:
             self.first = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         if self.latest is None or (training and not self.latest.training):

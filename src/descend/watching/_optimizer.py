@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from descend.catalog import Task
 from descend.facts.optimizer import named_in
 from descend.facts.rows import undisturbed
 from descend.monitors._monitor import Monitor, Need, Step
@@ -119,7 +120,7 @@ class Updates:
             missing.add("outputs")
         if targets is None:
             missing.add("targets")
-        if inputs is None or targets is None or evaluation is None:
+        if inputs is None or targets is None or evaluation is None or len(inputs) != len(targets):
             missing.add("loss_of")
         nothing = torch.zeros(0)
         self._missing = frozenset(missing)
@@ -130,7 +131,7 @@ class Updates:
             inputs=nothing if inputs is None else inputs.detach(),
             targets=nothing if targets is None else targets,
             outputs=nothing if outputs is None else outputs,
-            task=task,  # type: ignore[arg-type]
+            task=task,
             lr=self.lrs[0],
             parameters={name: p.detach() for name, p in named.items()},
             gradients=gradients,
@@ -209,22 +210,24 @@ def _dense(parameter: Tensor) -> Tensor:
     return gradient.to_dense() if gradient.is_sparse else gradient
 
 
-def _judged(seen: Seen | None, reading: Reading | None) -> tuple[Tensor | None, Tensor | None, str]:
-    """Outputs and targets as the monitors know them: classes last, and one class number a row."""
+def _judged(seen: Seen | None, reading: Reading | None) -> tuple[Tensor | None, Tensor | None, Task]:
+    """Outputs and targets as the monitors know them: a row an example, classes last, and class numbers."""
     output = None if seen is None else seen.output
     if reading is None or reading.loss is None:
         return output, None, "regression"
     given, target = reading.output, reading.target
-    task = "classification" if reading.loss in CLASSES else "regression"
+    task: Task = "classification" if reading.loss in CLASSES else "regression"
     if given is None or target is None:
         return (output if given is None else given), None, task
     if reading.loss in ("bce", "bce_with_logits"):
-        given = given - 0.5 if reading.loss == "bce" else given
-        return given.reshape(-1, 1), target.reshape(-1).round().long(), task
-    if task == "classification":
-        if given.dim() > 2:
-            given = given.movedim(1, -1)
-        if target.is_floating_point() and target.shape == given.shape:
-            target = target.argmax(-1)
-        return given, (target if target.shape == given.shape[:-1] else None), task
-    return given, (target if target.shape == given.shape else None), task
+        given = (given - 0.5 if reading.loss == "bce" else given).unsqueeze(-1)  # positive for class 1
+        target = target.round().long()
+    elif task == "classification":
+        given = given.movedim(1, -1) if given.dim() > 2 else given
+        target = target.argmax(-1) if target.is_floating_point() and target.shape == given.shape else target
+    if target.shape != (given.shape[:-1] if task == "classification" else given.shape):
+        return given, None, task
+    rows = len(seen.first) if seen is not None and seen.first is not None else len(given)
+    if rows and len(given) != rows and len(given) % rows == 0:  # a row of the loss is a position of an example
+        given, target = (each.reshape(rows, -1, *each.shape[1:]) for each in (given, target))
+    return given, target, task
