@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -51,7 +52,8 @@ def preflight(
     size = found.batch_size or 32
     batches = [(found.inputs[i * size :][:size], found.targets[i * size :][:size]) for i in range(STEPS)]
     batches = [batch for batch in batches if len(batch[0]) > 1] or batches[:1]
-    with rows.undisturbed():
+    with rows.undisturbed(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch warns of here is what the findings name
         facts, error = _first_steps(model, loss, optimizer, batches, train, validation)
         if error is None and _finite(batches[0][0]):
             facts["one_batch"] = _one_batch(model, loss, batches[0][0][:ONE_BATCH], batches[0][1][:ONE_BATCH])
