@@ -12,7 +12,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME  # they would mix other packages into .venv
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format constraints clean
+.PHONY: help demo test lint format docs constraints clean
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ lint: $(VENV)/with-dev  ## the part of the tests that runs nothing: style, types
 format: $(VENV)/with-dev  ## bring every file into the style that lint asks for
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(VENV)/with-all  ## write docs/problems.md, the reference of what the doctor looks for
+	$(BIN)/descend list checks --markdown > docs/problems.md
 
 constraints: $(BIN)/python  ## renew constraints.txt with the newest versions that go together
 	$(BIN)/python -m venv --clear $(VENV)/fresh

@@ -194,7 +194,8 @@ def test_fifteen_runs_of_three_variants_are_told_as_three(page_of_fifteen: Page)
     assert tables["What sets them apart"] == [["batch_size", "all", "32", "1"]]
     assert len(tables["Every run"]) == 15
     assert "All 15 runs went through without an incident." in page_of_fifteen.text
-    assert page_of_fifteen.tags.count("table") == 6
+    assert [row[0] for row in tables["What the doctor found"]] == [row[0] for row in ended]
+    assert page_of_fifteen.tags.count("table") == 7
     assert page_of_fifteen.tags.count("pre") == 6
     assert "Trained linear on employee_bonus with sgd: 15 runs of 3 variants. 15 finished." in page_of_fifteen.text
 

@@ -67,13 +67,13 @@ def to_csv(run: Run, path: str | Path, overwrite: bool = False) -> None:
 
 
 def to_parquet(run: Run, path: str | Path, overwrite: bool = False) -> None:
-    """A row a step, null where a series was not measured; the metadata hold the recipe (TOML) under "recipe"."""
+    """A row a step, null where a series was not measured; the metadata hold the run's head as TOML."""
     arrow = optional("pyarrow", "data", "Parquet")
     parquet = optional("pyarrow.parquet", "data", "Parquet")
     sheet = _sheet(run)
     columns = {"step": sheet.step, "examples": sheet.examples, "seconds": sheet.seconds}
     columns |= {name: arrow.array(column.values, mask=column.missing) for name, column in sheet.series.items()}
-    table = arrow.table(columns, metadata={"recipe": run.recipe.to_toml()})
+    table = arrow.table(columns, metadata={run.head.stem: run.head.read_text(encoding="utf-8")})
     with _new_file(Path(path), overwrite) as temporary:
         parquet.write_table(table, temporary)
 
@@ -83,7 +83,7 @@ def to_tensorboard(run: Run, folder: str | Path, overwrite: bool = False) -> Non
     records = optional("tensorboardX.record_writer", "tensorboard", "Export to TensorBoard")
     event = optional("tensorboardX.proto.event_pb2", "tensorboard", "Export to TensorBoard").Event
     sheet = _sheet(run)
-    start = (run.folder / "recipe.toml").stat().st_mtime
+    start = run.head.stat().st_mtime
     file = Path(folder) / f"events.out.tfevents.{start:.0f}.{run.name}"
     with _new_file(file, overwrite) as temporary, contextlib.closing(records.RecordWriter(str(temporary))) as writer:
         writer.write(event(wall_time=start, file_version="brain.Event:2").SerializeToString())

@@ -144,6 +144,11 @@ class Comparison:
         Runs are paired by seed, so those of a seed that not every variant has are left out. Raises RunError where no
         seed is left, or there are not two variants of the same data and loss.
         """
+        if watched := [run.name for run in runs if run.watched]:
+            raise RunError(
+                f"Runs are compared by their recipes, seed by seed, but {', '.join(watched)} watched a training loop of "
+                "its own and has none. `descend report` shows any runs side by side."
+            )
         groups = {label: {run.recipe.seed: run for run in group} for label, group in variants(runs).items()}
         _require_comparable({label: next(iter(group.values())).recipe for label, group in groups.items()})
         shared = sorted(set.intersection(*(set(group) for group in groups.values())))

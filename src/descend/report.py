@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from descend.catalog import Value
+from descend.doctor._judge import diagnose
 from descend.errors import RunError, optional
 from descend.files import write_atomically
 from descend.plots import PLOTS
-from descend.plots._runs import DIVERGED, differing, last, median, number, places, series, truth, variants
+from descend.plots._runs import DIVERGED, differing, fields, last, median, number, places, series, truth, variants
 from descend.recipe import PARTS, as_text
 from descend.run import Note, Run
 
 FRONT: Final = ("loss", "learned", "metrics")
 """The figures to see at once, all others being folded; variants are compared by three_axes instead of loss."""
+
+EVIDENCE: Final = "evidence"  # the figure of the diagnosis
 
 MEASURES: Final = {
     "loss/train": "training loss",
@@ -34,6 +37,10 @@ MEASURES: Final = {
     "r2/train": "training R²",
     "r2/validation": "validation R²",
 }
+
+
+UNTOLD: Final = ("started", "truth", "label", "facts", "found", "ended")
+"""The kinds of notes that tables, the diagnosis or the ending tell."""
 
 
 class Table(NamedTuple):
@@ -81,6 +88,8 @@ def page(
         title=title or _title(runs, groups),
         headline=_headline(runs, groups),
         verdict=verdict,
+        doctor=_doctor(runs[0]) if len(runs) == 1 else None,
+        diagnoses=None if len(runs) == 1 else _diagnoses(groups),
         front=front,
         inside=inside,
         results=tables or [_results(groups), *learned(groups)],
@@ -88,7 +97,7 @@ def page(
         each_run=_each_run(runs) if len(runs) > 1 else None,
         settings=_settings(runs, groups),
         defaults=_defaults(runs),
-        reproduce=[_Again.of(label, members) for label, members in groups.items()],
+        reproduce=[_Again.of(label, members) for label, members in groups.items() if not members[0].watched],
         environment=_environment(runs),
     )
     return text
@@ -111,7 +120,7 @@ class _Picture(NamedTuple):
 def _pictures(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> tuple[list[_Picture], list[_Picture]]:
     """The figures that have something to show: those to see at once, and those to unfold."""
     first = ("three_axes", *FRONT[1:]) if len(groups) > 1 else FRONT
-    others = [name for name in PLOTS if name not in first and (name != "three_axes" or len(groups) > 1)]
+    others = [name for name in PLOTS if name not in (*first, EVIDENCE) and (name != "three_axes" or len(groups) > 1)]
     shown = {name: _picture(name, runs) for name in (*first, *others)}
     return (
         [picture for name in first if (picture := shown[name])],
@@ -131,27 +140,62 @@ def _picture(name: str, runs: Sequence[Run]) -> _Picture | None:
     return _Picture(words, PLOTS.summary(name), caption, named)
 
 
+# --- diagnosis ----------------------------------------------------------------------------------------
+
+
+class _Doctor(NamedTuple):
+    """What the doctor says of one run: a fragment of HTML, and the figure of the evidence, if there is one."""
+
+    says: str
+    picture: _Picture | None
+
+
+def _doctor(run: Run) -> _Doctor:
+    markup = optional("markupsafe", "report", "Writing a report").Markup
+    return _Doctor(markup(diagnose(run)._repr_html_()), _picture(EVIDENCE, [run]))
+
+
+def _diagnoses(groups: Mapping[str, Sequence[Run]]) -> Table:
+    """What was found in the runs of each variant."""
+    rows = []
+    for label, members in groups.items():
+        found = Counter(finding.check for run in members for finding in diagnose(run).findings)
+        rows.append(
+            [label, ", ".join(f"{check}{_share(count, members)}" for check, count in found.items()) or "nothing"]
+        )
+    return Table("What the doctor found", ["", "problems"], rows)
+
+
+def _share(count: int, members: Sequence[Run]) -> str:
+    return "" if count == len(members) else f" ({count} of {len(members)} runs)"
+
+
 # --- words --------------------------------------------------------------------------------------------
 
 
 def _title(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> str:
     if len(runs) == 1:
         return runs[0].name
-    data = sorted({run.recipe.data for run in runs})
-    return f"{len(groups)} variants on {', '.join(data)}" if len(groups) > 1 else f"{len(runs)} runs on {data[0]}"
+    data = sorted({str(fields(run)["data"]) for run in runs if "data" in fields(run)})
+    count = f"{len(groups)} variants" if len(groups) > 1 else f"{len(runs)} runs"
+    return f"{count} on {', '.join(data)}" if data else count
 
 
 def _headline(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[str]:
     """What was trained, how it ended, and what is wrong with it."""
-    used = {part: " and ".join(dict.fromkeys(str(run.recipe[part]) for run in runs)) for part in PARTS}
-    what = f"{used['model']} on {used['data']} with {used['optimizer']}"
+    what = _what(runs)
     if len(runs) == 1:
-        ended = _ending(runs[0])
-        return [f"Trained {what}. {ended}", *_beyond(runs)]
-    return [
-        f"Trained {what}: {len(runs)} runs of {len(groups)} variants. {_tally(map(_status, runs))}.",
-        *_beyond(runs),
-    ]
+        return [f"{what}. {_ending(runs[0])}", *_beyond(runs)]
+    return [f"{what}: {len(runs)} runs of {len(groups)} variants. {_tally(map(_status, runs))}.", *_beyond(runs)]
+
+
+def _what(runs: Sequence[Run]) -> str:
+    """What was trained: "Trained mlp on moons with adam"; of a loop that was watched, as far as it is known."""
+    every = [fields(run) for run in runs]
+    used = {part: " and ".join(dict.fromkeys(str(each[part]) for each in every if part in each)) for part in PARTS}
+    verb = "Watched the training of" if all(run.watched for run in runs) else "Trained"
+    words = [(verb, used["model"] or "a model"), ("on", used["data"]), ("with", used["optimizer"])]
+    return " ".join(f"{joint} {part}" for joint, part in words if part)
 
 
 def _beyond(runs: Sequence[Run]) -> list[str]:
@@ -193,13 +237,12 @@ def _happened(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[
     for label, members in groups.items():
         told = Counter(sentence for run in members for sentence in dict.fromkeys(_story(run, alone=len(runs) == 1)))
         for sentence, count in told.items():
-            share = "" if count == len(members) else f" ({count} of {len(members)} runs)"
-            sentences.append(sentence if len(groups) == 1 else f"{label}: {sentence}{share}")
+            sentences.append(sentence if len(groups) == 1 else f"{label}: {sentence}{_share(count, members)}")
     return sentences or [f"All {len(runs)} runs went through without an incident."]
 
 
 def _story(run: Run, *, alone: bool) -> list[str]:
-    told = [_sentence(note) for note in run.notes() if note.kind not in ("started", "truth", "label", "ended")]
+    told = [_sentence(note) for note in run.notes() if note.kind not in UNTOLD]
     quiet = run.status in ("finished", "early stopped", "target reached") and not alone
     return told if quiet else [*told, _ending(run)]
 
@@ -264,7 +307,7 @@ def _came_to(values: Sequence[float], digits: int = 4) -> str:
 
 
 def _seeds(runs: Sequence[Run]) -> str:
-    return ", ".join(str(seed) for seed in sorted({run.recipe.seed for run in runs}))
+    return ", ".join(str(seed) for seed in sorted({fields(run).get("seed", "") for run in runs}, key=str))
 
 
 def learned(groups: Mapping[str, Sequence[Run]]) -> list[Table]:
@@ -297,7 +340,7 @@ def learned(groups: Mapping[str, Sequence[Run]]) -> list[Table]:
 
 def _each_run(runs: Sequence[Run]) -> Table:
     rows = [
-        [run.name, run.recipe.seed, _status(run), run.steps, run.seconds, _came_to([last(run, "loss/train")])]
+        [run.name, fields(run).get("seed"), _status(run), run.steps, run.seconds, _came_to([last(run, "loss/train")])]
         for run in runs
     ]
     return Table("Every run", ["", "seed", "ended", "updates", "seconds", "training loss"], rows)
@@ -305,28 +348,28 @@ def _each_run(runs: Sequence[Run]) -> Table:
 
 def _settings(runs: Sequence[Run], groups: Mapping[str, Sequence[Run]]) -> list[Table]:
     """What sets the variants apart, then what was chosen for all of them."""
-    recipes = {label: members[0].recipe for label, members in groups.items()}
-    names = differing(list(recipes.values()))
-    apart = [[name, *(as_text(recipe.fields().get(name, "")) for recipe in recipes.values())] for name in names]
-    chosen = {name for recipe in recipes.values() for name in recipe.chosen()}
+    every = {label: fields(members[0]) for label, members in groups.items()}
+    names = differing(list(every.values()))
+    apart = [[name, *(as_text(each.get(name, "")) for each in every.values())] for name in names]
+    chosen = {name for members in groups.values() for name in members[0].settings}
     common = [[name, value] for name, value in _common(runs).items() if name in chosen]
-    seeds = ["seed", _seeds(runs)]
-    tables = [Table("What sets them apart", ["", *recipes], apart)] if len(recipes) > 1 else []
-    return [*tables, Table("Chosen for all" if tables else "Chosen", ["", "value"], [*common, seeds])]
+    seeds = [["seed", seeds]] if (seeds := _seeds(runs)) else []
+    tables = [Table("What sets them apart", ["", *every], apart)] if len(every) > 1 else []
+    return [*tables, Table("Chosen for all" if tables else "Chosen", ["", "value"], [*common, *seeds])]
 
 
 def _defaults(runs: Sequence[Run]) -> Table:
-    chosen = {name for run in runs for name in run.recipe.chosen()}
+    chosen = {name for run in runs for name in run.settings}
     rows = [[name, value] for name, value in _common(runs).items() if name not in chosen]
     return Table("Left as they are by default", ["", "value"], rows)
 
 
 def _common(runs: Sequence[Run]) -> dict[str, str]:
     """The settings in which no two runs differ, in words; the seed is not one."""
-    recipes = [run.recipe for run in runs]
-    fields: dict[str, Value] = {name: value for recipe in recipes for name, value in recipe.fields().items()}
-    apart = {"seed", *differing(recipes)}
-    return {name: as_text(value) for name, value in fields.items() if name not in apart}
+    every = [fields(run) for run in runs]
+    merged: dict[str, Value] = {name: value for each in every for name, value in each.items()}
+    apart = {"seed", *differing(every)}
+    return {name: as_text(value) for name, value in merged.items() if name not in apart}
 
 
 class _Again(NamedTuple):

@@ -148,6 +148,11 @@ class Run:
         return self.folder.resolve().name
 
     @property
+    def head(self) -> Path:
+        """The TOML file that says what was trained, or what is known of a loop that was only watched."""
+        return self.folder / (WATCHED if self.watched else RECIPE)
+
+    @property
     def watched(self) -> bool:
         """Whether the training loop was the user's own, and `descend.watch` recorded it: such a run has no recipe."""
         return not (self.folder / RECIPE).is_file()
@@ -164,11 +169,10 @@ class Run:
         """What tells this run from others: the chosen fields of its recipe, or what is known of a watched loop."""
         if not self.watched:
             return self.recipe.chosen()
-        head = self.folder / WATCHED
         try:
-            return tomllib.loads(head.read_text(encoding="utf-8"))
+            return tomllib.loads(self.head.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise RunError(f"{head} is damaged: {error}.") from None
+            raise RunError(f"{self.head} is damaged: {error}.") from None
 
     def names(self) -> tuple[str, ...]:
         """The series that have been recorded so far, in the order in which they first appeared."""

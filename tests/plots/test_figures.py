@@ -139,7 +139,8 @@ def test_a_figure_is_blank_exactly_where_nothing_was_recorded(tmp_path: Path, na
     Recorder(tmp_path / "empty", Recipe()).close()
     assert PLOTS[name]([Run(tmp_path / "empty")]).blank
     assert PLOTS[name]([]).blank
-    assert not PLOTS[name]([record(tmp_path / "full")]).blank
+    # tests/plots/test_evidence.py draws that one: it takes a run with a problem
+    assert name == "evidence" or not PLOTS[name]([record(tmp_path / "full")]).blank
 
 
 @pytest.mark.parametrize("name", PLOTS.names())
@@ -243,7 +244,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_variant(tmp_path: Path) -> N
     groups = variants(runs)
     assert [len(members) for members in groups.values()] == [3, 3]
     assert [label.split(",")[0] for label in groups] == ["adam", "sgd"]
-    assert differing(recipes[:3]) == []
+    assert differing([recipe.fields() for recipe in recipes[:3]]) == []
 
 
 def test_variants_that_differ_in_an_option_that_others_lack_stay_apart(tmp_path: Path) -> None:

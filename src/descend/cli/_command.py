@@ -28,7 +28,9 @@ SYNONYMS: Final = {
 
 INTERRUPTED: Final = 130  # what shells say of Ctrl-C: 128 + SIGINT
 
-RECIPE_FILE: Final = "recipe.toml"  # what makes a folder a run; to import descend.run would bring NumPy
+RECIPE_FILE: Final = "recipe.toml"
+HEADS: Final = (RECIPE_FILE, "watched.toml")
+"""The files that make a folder a run, as in descend.run, which would bring NumPy."""
 
 
 class Command(click.Command):
@@ -103,7 +105,11 @@ def quiet_flag(function: F) -> F:
 
 def folders_of_runs(runs: Path) -> list[str]:
     """The folders in `runs` that are no run but hold some, as a comparison does."""
-    return sorted({head.parents[1].name for head in runs.glob(f"*/*/{RECIPE_FILE}")})
+    return sorted({run.parent.name for run in _run_folders(runs, "*/*")})
+
+
+def _run_folders(runs: Path, depth: str) -> list[Path]:
+    return [head.parent for name in HEADS for head in runs.glob(f"{depth}/{name}")]
 
 
 class RunName(click.ParamType[str]):
@@ -113,7 +119,7 @@ class RunName(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         runs = Path(ctx.params.get("runs") or "runs")
-        names = sorted([*(head.parent.name for head in runs.glob(f"*/{RECIPE_FILE}")), *folders_of_runs(runs)])
+        names = sorted([*(run.name for run in _run_folders(runs, "*")), *folders_of_runs(runs)])
         found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
         return found or [CompletionItem(incomplete, type="dir")]
 
@@ -126,7 +132,7 @@ def find_run(name: str, runs: Path) -> descend.run.Run:
     from descend.run import Run
 
     path = Path(name)
-    if (path / RECIPE_FILE).is_file():
+    if any((path / head).is_file() for head in HEADS):
         return Run(path)
     if not runs.is_dir():
         raise RunError(f"There is no run '{name}', and no folder {runs} either. Name the folder of runs with --runs.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ import click
 if TYPE_CHECKING:
     import rich.console
 
+WIDEST: Final = 100  # characters of a line of prose: longer ones are hard to read
 PIPED_WIDTH: Final = 200  # of a table that goes to a file or another program
 NUMBER: Final = re.compile(r"-?[\d.,]+(e[+-]?\d+)?|-?infinite|NaN|-|")
 
@@ -24,6 +26,11 @@ def console() -> rich.console.Console:
 
     width = None if sys.stdout.isatty() else PIPED_WIDTH
     return Console(width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
+
+
+def text_width() -> int:
+    """Of prose on standard output."""
+    return min(shutil.get_terminal_size().columns, WIDEST)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:

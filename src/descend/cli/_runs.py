@@ -32,8 +32,7 @@ def overview(run: descend.run.Run) -> dict[str, Any]:
         "steps": run.steps,
         "seconds": run.seconds,
         "loss": loss(run),
-        "recipe": run.recipe.fields(),
-    }
+    } | ({"settings": run.settings} if run.watched else {"recipe": run.recipe.fields()})
 
 
 def details(run: descend.run.Run) -> dict[str, Any]:
@@ -43,7 +42,9 @@ def details(run: descend.run.Run) -> dict[str, Any]:
 
 
 def what(run: descend.run.Run) -> str:
-    """What a run trains, in short: "moons, mlp, adam, lr=0.01"."""
+    """What a run trains, in short: "moons, mlp, adam, lr=0.01"; of a watched loop, what is known of it."""
+    if run.watched:
+        return ", ".join(["watched", *(f"{name}={value}" for name, value in run.settings.items())])
     recipe = run.recipe
     parts = [recipe.data, recipe.model, recipe.optimizer]
     rest = (f"{name}={value}" for name, value in recipe.chosen().items() if value not in (*parts, "default", "auto"))

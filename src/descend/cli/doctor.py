@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from descend.catalog import CHECKS
 from descend.cli._command import Command, RunName, find_runs, json_flag, runs_flag
-from descend.cli._print import print_json, print_table
+from descend.cli._print import print_json, print_table, text_width
 
 if TYPE_CHECKING:
     import descend.doctor._judge
@@ -29,7 +28,6 @@ LEVELS: Final = {"certain": ("certain",), "likely": ("certain", "likely"), "any"
 """What --fail-on takes, and which certainties it then fails on."""
 
 FOUND: Final = 1  # the exit code of --fail-on
-WIDEST: Final = 100  # characters: longer lines are hard to read
 
 
 class CheckName(click.ParamType[str]):
@@ -122,8 +120,7 @@ def _print(run: descend.run.Run, diagnosis: descend.doctor._judge.Diagnosis, eve
     from descend.doctor._report import in_terminal
 
     click.secho(_head(run), bold=True)
-    width = min(shutil.get_terminal_size().columns, WIDEST)
-    click.echo(in_terminal(diagnosis, width, everything=everything))
+    click.echo(in_terminal(diagnosis, text_width(), everything=everything))
     if not everything and (hidden := _hidden(diagnosis)):
         click.echo(f"\n{hidden}: add --all.")
     if next_ := _next(run, diagnosis):

@@ -1,20 +1,39 @@
-"""descend list: what a recipe can be made of."""
+"""descend list: what a recipe can be made of, and what the doctor looks for."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
 
-from descend.catalog import DATA, INITS, LOSSES, MODELS, MONITORS, OPTIMIZERS, REQUIRED, SCHEDULES, Catalog, allowed
+from descend.catalog import (
+    CHECKS,
+    DATA,
+    INITS,
+    LOSSES,
+    MODELS,
+    MONITORS,
+    OPTIMIZERS,
+    REQUIRED,
+    SCHEDULES,
+    Catalog,
+    allowed,
+)
 from descend.cli._command import Command, flag, json_flag
-from descend.cli._print import print_json, print_table
+from descend.cli._print import print_json, print_table, text_width
 from descend.errors import RecipeError, did_you_mean
 from descend.recipe import PARTS
 
-EXAMPLES = ("descend list", "descend list optimizers", "descend list optimizers adam", "descend list moons --json")
+EXAMPLES = (
+    "descend list",
+    "descend list optimizers",
+    "descend list optimizers adam",
+    "descend list moons --json",
+    "descend list checks vanishing_gradients",
+)
 
 CATALOGS: Final[Mapping[str, Catalog]] = {
     "data": DATA,
@@ -24,6 +43,7 @@ CATALOGS: Final[Mapping[str, Catalog]] = {
     "optimizers": OPTIMIZERS,
     "schedules": SCHEDULES,
     "monitors": MONITORS,
+    "checks": CHECKS,
 }
 
 
@@ -38,18 +58,25 @@ class Word(click.ParamType[str]):
         return [CompletionItem(word) for names in words.values() for word in names if word.startswith(incomplete)]
 
 
-@click.command(cls=Command, examples=EXAMPLES, short_help="Data sets, models, optimizers, ... and their options.")
+@click.command(
+    cls=Command,
+    examples=EXAMPLES,
+    short_help="Data sets, models, optimizers, ..., their options, and checks.",
+)
 @click.argument("names", metavar="[CATALOG] [NAME]", type=Word(), nargs=-1)
+@click.option("--markdown", is_flag=True, help="Print the reference of all checks: list checks --markdown.")
 @json_flag
-def command(names: tuple[str, ...], as_json: bool) -> None:
+def command(names: tuple[str, ...], markdown: bool, as_json: bool) -> None:
     """Show the catalogs, the entries of one, or the options of an entry.
 
-    Every option is a flag of `descend train`.
+    Every option is a flag of `descend train`. Of a check of the doctor it explains the problem.
     """
     if len(names) > 2:
         raise click.UsageError(f"Name a catalog, or an entry, or both, but not {len(names)} things.")
     found = _entries(*names)
-    if as_json:
+    if markdown:
+        _print_reference(names)
+    elif as_json:
         print_json({name: [_about(name, entry) for entry in entries] for name, entries in found.items()})
     elif not names:
         print_table(("catalog", "entries"), [(name, ", ".join(entries)) for name, entries in found.items()])
@@ -58,7 +85,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
         _print_entries(*found)
     else:
         for name, entries in found.items():
-            _print_options(name, entries[0])
+            _print_problem(entries[0]) if name == "checks" else _print_options(name, entries[0])
 
 
 def _entries(first: str | None = None, second: str | None = None) -> dict[str, list[str]]:
@@ -93,7 +120,8 @@ def _about(name: str, entry: str) -> dict[str, Any]:
         | ({} if option.default is REQUIRED else {"default": option.default})
         for option in catalog.options(entry).values()
     ]
-    return {"name": entry, "summary": catalog.summary(entry), "options": options}
+    about = {"name": entry, "summary": catalog.summary(entry)}
+    return about | ({"explanation": catalog.documentation(entry)} if name == "checks" else {"options": options})
 
 
 def _print_entries(name: str) -> None:
@@ -102,7 +130,30 @@ def _print_entries(name: str) -> None:
         (entry, catalog.summary(entry), ", ".join(flag(option) for option in catalog.options(entry)))
         for entry in catalog
     ]
-    print_table((catalog.what, "what it is", "options"), rows)
+    if name == "checks":
+        print_table((catalog.what, "what it looks for"), [row[:2] for row in rows])
+        click.echo("One explained: descend list checks vanishing_gradients. To look for them: descend doctor RUN.")
+    else:
+        print_table((catalog.what, "what it is", "options"), rows)
+
+
+def _print_problem(name: str) -> None:
+    """The page of a check, in lines that fit the terminal."""
+    from descend.doctor._reference import page
+
+    _, summary, paragraphs, facts = page(name)
+    for text in (f"{name}: {summary}", *paragraphs, *(f"{title}: {fact}" for title, fact in facts.items())):
+        as_it_is = text.startswith((" ", "- ", "|"))
+        click.echo(text if as_it_is else textwrap.fill(" ".join(text.split()), text_width(), break_on_hyphens=False))
+        click.echo()
+
+
+def _print_reference(names: tuple[str, ...]) -> None:
+    if names != ("checks",):
+        raise click.UsageError("Only the checks are written as Markdown: descend list checks --markdown.")
+    from descend.doctor._reference import in_markdown
+
+    click.echo(in_markdown(), nl=False)
 
 
 def _print_options(name: str, entry: str) -> None:

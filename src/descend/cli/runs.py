@@ -75,5 +75,6 @@ def _one(name: str, folder: Path, *, curve: bool | None, as_json: bool) -> None:
     rows = [
         (note.kind, f"{note.step:,}", ", ".join(f"{name}={value}" for name, value in note.details.items()))
         for note in run.notes()
+        if note.kind != "facts"  # pages of them: `descend doctor` reads them
     ]
     print_table(("note", "step", "details"), rows)

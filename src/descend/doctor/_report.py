@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from descend.catalog import CHECKS
 from descend.doctor._check import Finding, Remedy
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 MARKUP: Final = re.compile(r"[\\`*<>\[\]]|(?<!\w)_|_(?!\w)")
 """What Markdown would take for markup: names of columns may hold any of it."""
+
+
+EXPLAINED: Final = "Explained in"
 
 
 class Item(NamedTuple):
@@ -40,7 +44,7 @@ def told(finding: Finding) -> Passage:
         "Evidence": [Item(piece.says) for piece in finding.evidence],
         "It explains": [Item(f"{each.check}. {each.sentence}") for each in finding.symptoms],
         "What to do": [_advice(remedy) for remedy in finding.remedies],
-        "Explained in": [Item(f"{finding.page}, or: descend list checks {finding.check}")],
+        EXPLAINED: [Item(f"{finding.page}, or: descend list checks {finding.check}")],
     }
     head = f"{finding.check}: {', '.join([how_sure(finding), *place, *since])}"
     return Passage(head, finding.sentence, {title: items for title, items in lists.items() if items})
@@ -159,13 +163,20 @@ def as_html(diagnosis: descend.doctor._judge.Diagnosis) -> str:
 
 def _article(finding: Finding) -> str:
     head, sentence, lists = told(finding)
-    return f"<article><h3>{escape(head)}</h3><p>{escape(sentence)}</p>{_html_lists(lists)}</article>"
+    (link,) = lists.pop(EXPLAINED)
+    explained = "".join(f"<p>{escape(text)}</p>" for text in CHECKS.documentation(finding.check).split("\n\n"))
+    fold = f"<details><summary>{EXPLAINED}: {escape(link.text)}</summary>{explained}</details>"
+    return f"<article><h3>{escape(head)}</h3><p>{escape(sentence)}</p>{_html_lists(lists)}{fold}</article>"
 
 
 def _html_lists(lists: dict[str, list[Item]]) -> str:
-    return "".join(
-        f"<p>{escape(title)}:</p><ul>{''.join(map(_html_item, items))}</ul>" for title, items in lists.items()
-    )
+    return "".join(_html_list(title, items) for title, items in lists.items())
+
+
+def _html_list(title: str, items: Sequence[Item]) -> str:
+    if len(items) == 1 and not items[0].code:
+        return f"<p>{escape(title)}: {escape(items[0].text)}</p>"
+    return f"<p>{escape(title)}:</p><ul>{''.join(map(_html_item, items))}</ul>"
 
 
 def _html_item(item: Item) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -34,32 +35,52 @@ def truth(runs: Iterable[Run]) -> dict[str, float]:
     return {feature: value for note in notes for feature, value in note.details["values"].items()}
 
 
-def differing(recipes: Sequence[Recipe]) -> list[str]:
-    """The fields in which recipes differ, but for the seed; an option counts among the recipes that have it."""
-    fields = [recipe.fields() for recipe in recipes]
-    names = dict.fromkeys(name for each in fields for name in each if name != "seed")
-    return [name for name in names if len({each.get(name) for each in fields if name in CORE or name in each}) > 1]
+def fields(run: Run) -> dict[str, Value]:
+    """Every setting of a run: the fields of its recipe, or what is known of a loop that was watched."""
+    return run.settings if run.watched else run.recipe.fields()
+
+
+def differing(every: Sequence[Mapping[str, Value]]) -> list[str]:
+    """The settings in which runs differ, but for the seed; an option counts among the runs that have it.
+
+    A recipe has every core field, set or not; of a watched run, which does not name all parts, the rest is unknown.
+    """
+    names = dict.fromkeys(name for each in every for name in each if name != "seed")
+    return [name for name in names if len({each.get(name) for each in every if name in each or _unset(name, each)}) > 1]
+
+
+def _unset(name: str, each: Mapping[str, Value]) -> bool:
+    return name in CORE and each.keys() >= PARTS.keys()
 
 
 def variants(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs whose recipes differ in the seed alone, by the label they were given or what sets them apart: "lr=0.01"."""
-    alike: dict[Recipe, list[Run]] = {}
+    """Runs whose recipes differ in the seed alone, by the label they were given or what sets them apart: "lr=0.01".
+
+    A watched run has no recipe: it is a variant of its own, called by its name.
+    """
+    alike: dict[Recipe | Path, list[Run]] = {}
     for run in runs:
-        alike.setdefault(run.recipe.but(seed=0), []).append(run)
+        alike.setdefault(run.folder if run.watched else run.recipe.but(seed=0), []).append(run)
     given = {str(note.details["text"]): members for members in alike.values() for note in members[0].notes("label")[:1]}
     if len(given) == len(alike):
         return given
     if len(runs) == 1:
         return {runs[0].name: list(runs)}
-    if len(alike) == 1:
-        recipe = runs[0].recipe
-        return {f"{recipe.model}, {recipe.optimizer}": list(runs)}
-    names = differing(list(alike))
-    return {_label(recipe.fields(), names): members for recipe, members in alike.items()}
+    names = differing([recipe.fields() for recipe in alike if isinstance(recipe, Recipe)])
+    shared = len({folder.name for folder in alike if isinstance(folder, Path)}) < sum(run.watched for run in runs)
+    labels = [
+        _label(kind, names) if isinstance(kind, Recipe) else str(kind) if shared else members[0].name
+        for kind, members in alike.items()
+    ]
+    return dict(zip(labels, alike.values(), strict=True))
 
 
-def _label(fields: Mapping[str, Value], names: Sequence[str]) -> str:
-    given = [str(fields[name]) if name in PARTS else f"{name}={fields[name]}" for name in names if name in fields]
+def _label(recipe: Recipe, names: Sequence[str]) -> str:
+    """A variant by the fields that set recipes apart."""
+    if not names:
+        return f"{recipe.model}, {recipe.optimizer}"
+    values = recipe.fields()
+    given = [str(values[name]) if name in PARTS else f"{name}={values[name]}" for name in names if name in values]
     return ", ".join(given) or f"without {' and '.join(names)}"
 
 
@@ -117,7 +138,7 @@ def last(run: Run, name: str) -> float:
     if run.status == DIVERGED:
         return math.inf
     values = series(run, name)
-    if run.recipe.patience is not None and run.status != "interrupted" and (ended := run.notes("ended")):
+    if fields(run).get("patience") is not None and run.status != "interrupted" and (ended := run.notes("ended")):
         kept = values.x <= ended[-1].details.get("best_step", math.inf)
         values = Series(values.x[kept], values.y[kept])
     return float(values.y[-1]) if len(values.y) else math.nan
