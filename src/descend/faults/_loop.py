@@ -24,7 +24,7 @@ from descend.recipe import CORE, Recipe
 from descend.run import Run
 from descend.schedules import Schedule
 from descend.train.build import build_model, loss_name
-from descend.watching import watch
+from descend.watching._watch import watch
 
 HEALTHY: Final = "none"
 """The loop without a fault."""
