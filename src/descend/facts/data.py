@@ -17,6 +17,8 @@ NEIGHBOURS: Final = 5
 NEIGHBOUR_ROWS: Final = 1000  # whose distances are taken: a share is then known to 1.6 %
 PERMUTATIONS: Final = 5
 NUMBERS: Final = 4_000_000  # of the training inputs that are looked through for validation rows: 20 ms
+SOME: Final = 200  # rows whose nearest others are counted in columns
+APART: Final = 4  # columns; that as many agree by chance where three do not is rare
 MANY: Final = 100  # classes, columns or pairs that a fact lists
 
 
@@ -36,7 +38,9 @@ def describe(splits: dict[str, Rows], features: Sequence[str] = ()) -> dict[str,
     if features:
         facts["features"] = list(features)[:COLUMNS]
     if len(splits) == 2:
-        facts |= _together(splits["train"], splits["validation"])
+        facts |= _shared(splits["train"], splits["validation"])
+        if across := _across(splits["train"], splits["validation"]):
+            facts["validation"]["train_neighbours"] = across
     return facts
 
 
@@ -104,9 +108,24 @@ def _inputs(inputs: Tensor) -> dict[str, Any]:
     if len(index) < table.shape[1]:
         facts["columns"]["index"] = index.tolist()
     facts["constant_columns"] = constant[:COLUMNS]
+    facts["curvature"] = _curvature(table[:, index])
     if inputs.dim() == 2:
         facts["duplicate_columns"] = _duplicate_columns(inputs, set(constant))
     return facts
+
+
+def _curvature(table: Float[Tensor, "values columns"]) -> dict[str, float] | None:
+    """The largest curvature of a linear model's squared error on the columns as they are, and on standardised ones.
+
+    It is the largest eigenvalue of (2/n) X'X with a column of ones: gradient descent needs lr < 2 / curvature.
+    """
+    spread = table.std(0, correction=0)
+    table, spread = table[:, spread > 0], spread[spread > 0]
+    if not len(spread) or not bool(table.isfinite().all()):
+        return None
+    scaled = (table - table.mean(0)) / spread
+    designs = {"raw": torch.cat([table, torch.ones(len(table), 1)], 1), "standardised": scaled}
+    return {name: float(torch.linalg.eigvalsh(2 / len(x) * x.T @ x)[-1]) for name, x in designs.items()}
 
 
 def _summary(values: Tensor) -> dict[str, float]:
@@ -192,42 +211,81 @@ def _targets(rows: Rows) -> dict[str, Any]:
 
 
 def _neighbours(inputs: Tensor, targets: Tensor, task: str | None) -> dict[str, Any] | None:
-    """Whether near rows have near targets; `expected` is what there would be if targets were permuted."""
-    if task not in ("classification", "regression") or not inputs.is_floating_point() or len(inputs) < 4 * NEIGHBOURS:
+    """Whether near rows have near targets; `expected` is what there would be if targets were permuted.
+
+    `own` says of each class what share of its rows' neighbours are of the class too.
+    """
+    if not _comparable(inputs, targets, task):
         return None
-    if not bool(inputs.isfinite().all()) or not bool(targets.isfinite().all()):
-        return None
-    stride = -(-len(inputs) // NEIGHBOUR_ROWS)
-    table = inputs[::stride].reshape(len(inputs[::stride]), -1).double()
-    spread = table.std(0, correction=0)
-    table = (table - table.mean(0)) / torch.where(spread > 0, spread, 1)
-    distances = torch.cdist(table, table).fill_diagonal_(float("inf"))
-    nearest = distances.topk(NEIGHBOURS, largest=False).indices
+    some = slice(None, None, -(-len(inputs) // NEIGHBOUR_ROWS))
+    table = _standardised(inputs[some], inputs[some])
+    nearest = torch.cdist(table, table).fill_diagonal_(float("inf")).topk(NEIGHBOURS, largest=False).indices
     labels = classes_of(targets)
-    chosen = (targets if labels is None else labels)[::stride]
+    chosen = (targets if labels is None else labels)[some]
     draw = torch.Generator().manual_seed(0)
     permuted = [chosen[torch.randperm(len(chosen), generator=draw)] for _ in range(PERMUTATIONS)]
     measure = _unexplained if labels is None else _disagreeing
-    expected = sum(measure(each, nearest) for each in permuted) / PERMUTATIONS
-    return {"rows": len(table), "disagree": measure(chosen, nearest), "expected": expected}
+    expected = sum(measure(each, each[nearest]) for each in permuted) / PERMUTATIONS
+    facts: dict[str, Any] = {"rows": len(table), "disagree": measure(chosen, chosen[nearest]), "expected": expected}
+    if labels is not None and len(kinds := chosen.unique()) <= MANY:
+        same = (chosen[nearest] == chosen[:, None]).double().mean(1)
+        facts["own"] = {str(int(kind)): float(same[chosen == kind].mean()) for kind in kinds}
+    return facts
 
 
-def _disagreeing(labels: Tensor, nearest: Int[Tensor, "rows neighbours"]) -> float:
+def _across(train: Rows, validation: Rows) -> dict[str, Any] | None:
+    """The same of validation rows among the training rows: neighbours with wrong labels, or of another kind, show."""
+    pairs = [(rows.inputs, rows.targets) for rows in (train, validation)]
+    (inputs, targets), (queries, answers) = pairs
+    if inputs is None or targets is None or queries is None or answers is None:
+        return None
+    task = task_of(inputs, targets)
+    if task != task_of(queries, answers) or not all(_comparable(*pair, task) for pair in pairs):
+        return None
+    if inputs.shape[1:] != queries.shape[1:] or targets.shape[1:] != answers.shape[1:]:
+        return None
+    known, asked = (slice(None, None, -(-len(rows) // NEIGHBOUR_ROWS)) for rows in (inputs, queries))
+    table, points = _standardised(inputs[known], inputs[known]), _standardised(queries[asked], inputs[known])
+    nearest = torch.cdist(points, table).topk(NEIGHBOURS, largest=False).indices
+    labels, right = classes_of(targets), classes_of(answers)
+    if labels is None or right is None:
+        share = _unexplained(answers[asked], targets[known][nearest])
+    else:
+        share = _disagreeing(right[asked], labels[known][nearest])
+    return {"rows": len(points), "disagree": share}
+
+
+def _comparable(inputs: Tensor | None, targets: Tensor | None, task: str | None) -> bool:
+    """Whether rows have distances and targets that can be compared."""
+    if task not in ("classification", "regression") or inputs is None or targets is None:
+        return False
+    enough = inputs.is_floating_point() and len(inputs) >= 4 * NEIGHBOURS
+    return enough and bool(inputs.isfinite().all()) and bool(targets.isfinite().all())
+
+
+def _standardised(inputs: Tensor, by: Tensor) -> Float[Tensor, "rows columns"]:
+    """Rows as vectors whose columns have the mean 0 and the deviation 1 in the rows of `by`."""
+    table, reference = (rows.reshape(len(rows), -1).double() for rows in (inputs, by))
+    spread = reference.std(0, correction=0)
+    return (table - reference.mean(0)) / torch.where(spread > 0, spread, 1)
+
+
+def _disagreeing(labels: Tensor, of_neighbours: Int[Tensor, "rows neighbours"]) -> float:
     """The share of rows whose label is not the most frequent one among their neighbours."""
-    return float((labels[nearest].mode(1).values != labels).double().mean())
+    return float((of_neighbours.mode(1).values != labels).double().mean())
 
 
-def _unexplained(numbers: Tensor, nearest: Int[Tensor, "rows neighbours"]) -> float:
+def _unexplained(numbers: Tensor, of_neighbours: Shaped[Tensor, "rows neighbours ..."]) -> float:
     """The share of the variance that is left after taking the neighbours' mean."""
-    numbers = numbers.double().reshape(len(numbers), -1)
+    numbers, near = numbers.double(), of_neighbours.double().mean(1)
     deviations = (numbers - numbers.mean(0)).square().sum()
-    return float((numbers - numbers[nearest].mean(1)).square().sum() / deviations) if float(deviations) else 1.0
+    return float((numbers - near).square().sum() / deviations) if float(deviations) else 1.0
 
 
 # --- both splits ------------------------------------------------------------------------------------------------------
 
 
-def _together(train: Rows, validation: Rows) -> dict[str, Any]:
+def _shared(train: Rows, validation: Rows) -> dict[str, Any]:
     """Rows of the validation split that are training rows too, and how many would be by chance."""
     if train.inputs is None or validation.inputs is None or train.inputs.shape[1:] != validation.inputs.shape[1:]:
         return {}
@@ -239,7 +297,10 @@ def _together(train: Rows, validation: Rows) -> dict[str, Any]:
         searched, _ = train.whole.at(torch.arange(min(most, train.total)))
     known, looked_for = _hashes(searched), _hashes(validation.inputs)
     count = int(torch.isin(looked_for, known).sum())
-    _, index, counts = known.unique(return_inverse=True, return_counts=True)
+    expected = 0.0
+    if count and _repeats(searched):
+        _, index, counts = known.unique(return_inverse=True, return_counts=True)
+        expected = float((counts[index] > 1).double().mean())
     return {
         "shared_rows": {
             "count": count,
@@ -247,5 +308,23 @@ def _together(train: Rows, validation: Rows) -> dict[str, Any]:
             "share": count / len(looked_for),
             "searched": len(searched) / train.total,
         },
-        "shared_rows_expected": float((counts[index] > 1).double().mean()),
+        "shared_rows_expected": expected,
     }
+
+
+def _repeats(inputs: Tensor) -> bool:
+    """Whether rows of such data may be equal by chance, so that the share of twins within train is what to expect.
+
+    Not where some column hardly ever takes a value twice, nor where even the nearest other row differs in many
+    columns: rows of whole numbers differ in one or two from their nearest, images of 64 pixels in 30.
+    """
+    rows = inputs.reshape(len(inputs), -1)
+    rows = rows[:: -(-len(rows) // NEIGHBOUR_ROWS)].double().unique(dim=0)
+    if len(rows) < 2:
+        return True
+    if any(len(column.unique()) > 0.9 * len(rows) for column in rows.T[:COLUMNS]):
+        return False
+    some = rows[:: -(-len(rows) // SOME)]
+    apart = torch.cdist(some, rows, p=0)  # the number of columns in which they differ
+    nearest = torch.where(apart > 0, apart, float("inf")).min(1).values
+    return float(nearest.median()) < APART

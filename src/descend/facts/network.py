@@ -179,6 +179,7 @@ def _behaviour(model: nn.Module, inputs: Tensor) -> dict[str, Any]:
         backwards, pair = _outputs(model, rows.flip(0)), _outputs(model, rows[:2])
         difference = max(_difference(backwards.flip(0), outputs, scale), _difference(pair, outputs[:2], scale))
         facts: dict[str, Any] = {
+            "output_shape": list(outputs.shape[1:]),
             "output_variation": spread / rms if rms else 0.0,
             "repeatable": _difference(_outputs(model, rows), outputs, scale) < CLOSE,
             "batch_difference": difference,

@@ -33,6 +33,7 @@ def of(outputs: Shaped[Tensor, "rows ..."], targets: Shaped[Tensor, "rows ..."],
         return facts
     table = torch.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
     facts |= {"true": _counts(table.sum(1)), "predicted": _counts(table.sum(0))}
+    facts["right"] = _counts(table.diagonal())
     wrong = table.clone().fill_diagonal_(0)
     if int(wrong.max()):
         facts["confusion_top"] = [*divmod(int(wrong.argmax()), classes), int(wrong.max())]
