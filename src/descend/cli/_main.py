@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import keyword
 import sys
 from typing import Any, Final, NoReturn
 
@@ -12,7 +13,7 @@ import click
 from descend.cli._command import INTERRUPTED, Command, examples, version
 from descend.errors import DescendError, did_you_mean
 
-COMMANDS: Final = ("train", "doctor", "cure", "compare", "resume", "data", "list", "runs", "export", "report")
+COMMANDS: Final = ("train", "doctor", "cure", "break", "compare", "resume", "data", "list", "runs", "export", "report")
 
 WRONG: Final = 2
 
@@ -20,6 +21,7 @@ EXAMPLES: Final = (
     "descend compare",
     "descend train moons --model mlp --width 32 --optimizer adam --lr 3e-3 --epochs 20",
     "descend train houses.csv --target price",
+    "descend doctor moons-mlp-adam-001",
     "descend report moons-mlp-adam-001",
 )
 
@@ -39,7 +41,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: Command = importlib.import_module(f"descend.cli.{name}").command
+        module = f"{name}_" if keyword.iskeyword(name) else name  # descend break
+        command: Command = importlib.import_module(f"descend.cli.{module}").command
         return command
 
     def resolve_command(
