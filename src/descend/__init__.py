@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from descend.probing import probe
     from descend.recipe import Recipe
     from descend.run import Recorder, Run, Series, list_runs
+    from descend.surgery import insert_norms, reinitialise, swap_activations
     from descend.train.fit import fit, load_model, resume
     from descend.watching._watch import watch
 
@@ -63,12 +64,15 @@ __all__ = [
     "cure",
     "diagnose",
     "fit",
+    "insert_norms",
     "list_runs",
     "load_model",
     "optim",
     "preflight",
     "probe",
+    "reinitialise",
     "resume",
+    "swap_activations",
     "watch",
 ]
 
@@ -82,6 +86,7 @@ _HOMES: Final = {
     "probing": ("probe",),
     "recipe": ("Recipe",),
     "run": ("Recorder", "Run", "Series", "list_runs"),
+    "surgery": ("insert_norms", "reinitialise", "swap_activations"),
     "train.fit": ("fit", "load_model", "resume"),
     "watching._watch": ("watch",),
 }

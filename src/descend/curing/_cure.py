@@ -8,7 +8,7 @@ a rival trains: the remedy of something else. Test rows are never looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,6 @@ from descend.curing._arm import changes, in_words
 from descend.curing._bench import UNTREATED, Bench
 from descend.curing._trial import Trial, attempt
 from descend.doctor._judge import Diagnosis, diagnose
-from descend.doctor._report import in_terminal
 from descend.errors import RunError
 from descend.recipe import Recipe
 from descend.report import Table
@@ -69,7 +68,7 @@ class Cure:
     @property
     def advice(self) -> str:
         """What is left to do by hand: findings with their remedies, and the lines of code to change."""
-        return in_terminal(replace(self.after, findings=self.after.first), 100, len(self.after.first))
+        return str(self.after)
 
     @property
     def sentences(self) -> list[str]:
