@@ -72,6 +72,8 @@ def command(
     """
     if markdown and as_json:
         raise click.UsageError("Give --json or --markdown, but not both.")
+    for name in checks:
+        CHECKS.require(name)
     found = {run: _diagnosis(run, checks or None, probe=probe) for run in find_runs(names, runs)}
     if as_json:
         print_json([_fields(run, diagnosis) for run, diagnosis in found.items()])
