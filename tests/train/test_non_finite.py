@@ -79,12 +79,12 @@ def test_it_ends_the_run_with_its_place_named_and_a_good_checkpoint_left(tmp_pat
     assert finite(run)
 
 
-def test_the_first_module_with_a_non_finite_output_is_named(tmp_path):
+def test_the_first_non_finite_operation_and_its_layer_are_named(tmp_path):
     # the weights overflow float32 in the product of the second layer, not before
     run = fit(RECIPE.but(norm="none", init="normal", init_std=1e19, depth=2), runs=tmp_path)
     (note,) = run.notes("non_finite")
-    assert note.details["what"] == "output"
-    assert note.details["where"] == "hidden.1 (Linear)"
+    assert note.details["what"] == "operation"
+    assert (note.details["operation"], note.details["layer"]) == ("addmm", "hidden.1 (Linear)")
 
 
 def test_skipping_leaves_weights_statistics_and_optimizer_as_they_were(tmp_path, spoil):

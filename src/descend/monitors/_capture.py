@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -51,6 +52,8 @@ def _keep(activations: dict[str, Activation], name: str) -> Any:
     """A forward hook that files the module's output under `name`."""
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return  # what is traced now would stay in the compiled code
         first = output if isinstance(output, Tensor) else output[0]
         where, call = name, 1
         while where in activations:

@@ -16,7 +16,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from descend.doctor._live import Live
 from descend.errors import CheckpointError, DescendError, RunError
+from descend.facts.non_finite import locate
 from descend.optim._clip import clip_by_norm, clip_by_value, global_norm
 from descend.recipe import Recipe
 from descend.run import Recorder, Run, new_folder, run_folder
@@ -24,7 +26,7 @@ from descend.train import checkpoint
 from descend.train.build import Parts, build
 from descend.train.evaluate import evaluate, judge
 from descend.train.facts import facts_of
-from descend.train.non_finite import buffers_of, healthy, locate
+from descend.train.non_finite import buffers_of, healthy
 from descend.train.observe import Observer
 from descend.train.progress import Bar, progress_bar
 from descend.train.stop import EarlyStopping
@@ -43,10 +45,12 @@ def fit(
     name: str | None = None,
     label: str | None = None,
     progress: bool = False,
+    doctor: bool = False,
 ) -> Run:
     """Train what a recipe describes and return its Run, in a new folder of `runs`.
 
-    `label` is what figures and comparisons call it.
+    `label` is what figures and comparisons call it. With `doctor`, problems are named on standard error while it
+    trains, in at most three lines.
 
     Ctrl-C (or SIGTERM) ends it after the step under way, with everything saved; `resume` goes on from there.
     Raises RecipeError or DataError before anything is written, RunError if a run called `name` exists.
@@ -64,10 +68,10 @@ def fit(
                 raise _taken(folder) from None
         else:
             folder = new_folder(runs, f"{recipe.data}-{recipe.model}-{recipe.optimizer}")
-        return _train(parts, folder, progress, label=label)
+        return _train(parts, folder, progress, doctor, label=label)
 
 
-def resume(folder: str | Path, *, progress: bool = False) -> Run:
+def resume(folder: str | Path, *, progress: bool = False, doctor: bool = False) -> Run:
     """Go on with a run that was killed or interrupted, from its newest good checkpoint, as if it had never stopped.
 
     Losses, weights and data order are bit for bit those of the uncut run. Raises RunError if the run has ended or is
@@ -77,7 +81,7 @@ def resume(folder: str | Path, *, progress: bool = False) -> Run:
     if run.status not in RESUMABLE:
         raise RunError(f"Run {run.folder} has ended ({run.status}): there is nothing to resume.")
     with _torch_to_ourselves(run.recipe.seed):
-        return _train(build(run.recipe), run.folder, progress, resuming=True)
+        return _train(build(run.recipe), run.folder, progress, doctor, resuming=True)
 
 
 def load(run: Run) -> Parts:
@@ -106,7 +110,9 @@ def _taken(folder: Path) -> RunError:
     return RunError(f"{folder} exists already. Resume it with `descend resume {folder}`, or choose another name.")
 
 
-def _train(parts: Parts, folder: Path, progress: bool, *, resuming: bool = False, label: str | None = None) -> Run:
+def _train(
+    parts: Parts, folder: Path, progress: bool, doctor: bool, *, resuming: bool = False, label: str | None = None
+) -> Run:
     with (
         Recorder(folder, parts.recipe) as recorder,
         _asked_to_stop() as asked,
@@ -114,7 +120,7 @@ def _train(parts: Parts, folder: Path, progress: bool, *, resuming: bool = False
     ):
         if label:
             recorder.note("label", 0, text=label)
-        _Trainer(parts, recorder, asked, bar).train(resuming)
+        _Trainer(parts, recorder, asked, bar, Live(recorder) if doctor else None).train(resuming)
     return Run(folder)
 
 
@@ -135,8 +141,8 @@ class _Position:
 class _Trainer:
     """One run under way: its parts, how far it has come, and what it writes."""
 
-    def __init__(self, parts: Parts, recorder: Recorder, asked: threading.Event, bar: Bar) -> None:
-        self.parts, self.recorder, self.asked, self.bar = parts, recorder, asked, bar
+    def __init__(self, parts: Parts, recorder: Recorder, asked: threading.Event, bar: Bar, live: Live | None) -> None:
+        self.parts, self.recorder, self.asked, self.bar, self.live = parts, recorder, asked, bar, live
         self.recipe, self.model, self.batches, self.optimizer = (
             parts.recipe,
             parts.model,
@@ -196,7 +202,7 @@ class _Trainer:
                     batch_loss += loss.item() * share
 
             if not healthy(batch_loss, buffers_of(optimizer)):
-                if self._found_non_finite(batch_loss, inputs):
+                if self._found_non_finite(batch_loss, inputs, targets):
                     return
                 for statistic, before in zip(self.statistics, statistics, strict=True):
                     statistic.copy_(before)
@@ -312,9 +318,11 @@ class _Trainer:
             )
 
     def _evaluate_and_save(self, now: float) -> None:
-        """What is due after a step: an evaluation, then a checkpoint."""
+        """What is due after a step: an evaluation, a look of the doctor, a checkpoint."""
         if self.at.step % self.parts.evaluate_every == 0:
             self._evaluate()
+        if self.live:
+            self.live.look(self.at.step, self.at.seconds)
         every = self.recipe.rewind_steps if self.recipe.non_finite == "rewind" else self.recipe.checkpoint_every
         if self.at.step % every == 0 if every else now - self.saved_at > CHECKPOINT_SECONDS:
             self._save()
@@ -362,13 +370,17 @@ class _Trainer:
         self._save()
         best = {"best_loss": self.stopper.best_loss, "best_step": self.stopper.best_step}
         self.recorder.note("ended", self.at.step, why=why, seconds=self.at.seconds, **best)
+        if self.live:
+            self.live.end(self.at.step)
 
-    def _found_non_finite(self, loss: float, inputs: Tensor) -> bool:
+    def _found_non_finite(self, loss: float, inputs: Tensor, targets: Tensor) -> bool:
         """Name the place, then end, skip the batch or go back, as the recipe says. True if this loop is over."""
-        problem = locate(loss, self.model, inputs)
+        problem = locate(
+            loss, self.model, inputs, lambda: self.model(inputs), lambda outputs: self.parts.loss(outputs, targets)
+        )
         values = {"loss/batch": loss}
         self.recorder.log(self.at.step, self.at.examples, self.at.seconds, values)
-        about = asdict(problem) | {"sentence": f"At step {self.at.step:,} {problem.sentence}"}
+        about = problem.fields() | {"sentence": f"At step {self.at.step:,} {problem.sentence}"}
         self.recorder.note("non_finite", self.at.step, action=self.recipe.non_finite, **about)
         self.at.skips += 1
         if self.recipe.non_finite == "skip" and problem.what != "weight" and self.at.skips < MOST_SKIPS:

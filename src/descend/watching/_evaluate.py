@@ -11,21 +11,23 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from descend.facts import predictions
+from descend.facts.graph import Reading
 from descend.facts.network import as_in_training, differs_in_training, evaluating
 from descend.facts.predictions import classes_of
 from descend.facts.rows import Rows
 from descend.watching._forward import first_tensor
-from descend.watching._graph import Reading
 
 ROWS: Final = 512  # of a split: a share of right answers is then known to 2 %
 AT_ONCE: Final = 64  # rows, at least, where the mode makes rows independent of each other
+FORWARD: Final = 1 / 3  # of the cost of training on a row
+EVERY: Final = 25  # steps between evaluations, at least
 OFTEN: Final = 100  # evaluations that come as often as asked for; later ones cost 1 % of training at most
 SHARE: Final = 0.01
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What the user's loop makes of a batch, learned from its first step: how a row looks where."""
+    """What a loop makes of a batch, learned from its first step: how a row looks where."""
 
     input: Tensor | None = None  # what the model was given
     output: list[int] | None = None  # the shape of what the loss was given
@@ -37,36 +39,62 @@ class Shapes:
         shapes = reading.given
         return cls(given, shapes.get("output_shape"), shapes.get("target_shape"), shapes.get("target_dtype"))
 
+    def as_given(self, inputs: Tensor, model: nn.Module) -> Tensor:
+        """Rows of a data set as the loop gives them to the model: flattened images, another dtype, another device."""
+        if self.input is None:
+            parameter = next(model.parameters(), inputs)
+            return inputs.to(parameter.device)
+        return _shaped(inputs.to(self.input.device, self.input.dtype), list(self.input.shape))
+
+    def as_judged(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and targets as the loop gives them to the loss."""
+        targets = _shaped(targets.to(outputs.device), self.target)
+        if self.target_dtype:
+            targets = targets.to(getattr(torch, self.target_dtype))
+        return _shaped(outputs, self.output), targets
+
 
 class Evaluation:
-    """Evaluates one model on fixed rows of its splits."""
+    """Evaluates one model on fixed rows of its splits: before the first update, then after about every epoch."""
 
-    def __init__(self, model: nn.Module, loss: Callable[..., Any], splits: Mapping[str, Rows]) -> None:
+    def __init__(
+        self, model: nn.Module, loss: Callable[..., Any], splits: Mapping[str, Rows], every: int | None
+    ) -> None:
         self._model, self._loss = model, loss
-        self.rows = {name: _thinned(rows) for name, rows in splits.items()}
-        self.rows = {name: pair for name, pair in self.rows.items() if pair}
-        self.batch = next((rows.batch_size for rows in splits.values() if rows.batch_size), None) or AT_ONCE
+        thinned = {name: _thinned(rows) for name, rows in splits.items()}
+        self.rows = {name: pair for name, pair in thinned.items() if pair is not None}
+        self._batch = next((rows.batch_size for rows in splits.values() if rows.batch_size), None) or AT_ONCE
+        self._asked = every is not None
+        self._every = every or max(EVERY, (splits["train"].batches if "train" in splits else None) or 0)
         self.shapes = Shapes()
+        self.at = -1  # the step of the newest evaluation
+        self.count = 0
 
-    @property
-    def cost(self) -> float:
-        """Of one evaluation, in rows trained on: a forward pass is a third of a training step."""
-        again = len(self.rows.get("train", ((),))[0]) if differs_in_training(self._model) else 0
-        return (sum(len(inputs) for inputs, _ in self.rows.values()) + again) / 3
+    def due(self, step: int, examples: int) -> bool:
+        """Whether to evaluate after this step."""
+        every = self._every
+        if self.count >= OFTEN and not self._asked:
+            again = len(self.rows["train"][0]) if "train" in self.rows and differs_in_training(self._model) else 0
+            looked_at = sum(len(inputs) for inputs, _ in self.rows.values()) + again
+            every = max(every, int(looked_at * FORWARD / SHARE * step / max(1, examples)))
+        return bool(self.rows) and step - self.at >= every
 
-    def measure(self) -> tuple[dict[str, float], dict[str, Any]]:
-        """Series (`loss/train`, `accuracy/validation`, ..., `loss/train_mode`), and facts about the predictions."""
+    def measure(self, step: int) -> tuple[dict[str, float], dict[str, Any]]:
+        """Series (`loss/train`, `accuracy/validation`, ..., `loss/train_mode`), and topics of facts."""
+        self.at, self.count = step, self.count + 1
         values: dict[str, float] = {}
-        facts: dict[str, Any] = {}
+        topics: dict[str, Any] = {}
         for name, (inputs, targets) in self.rows.items():
             with evaluating(self._model):
-                outputs, answers, loss = self._run(inputs, targets, max(AT_ONCE, self.batch))
+                outputs, answers, loss = self._run(inputs, targets, max(AT_ONCE, self._batch))
             values |= {f"loss/{name}": loss} | {f"{what}/{name}": value for what, value in _score(outputs, answers)}
-            facts = predictions.of(outputs, answers, name)
+            topics["predictions"] = predictions.of(outputs, answers, name)
         if "train" in self.rows and differs_in_training(self._model):
             with as_in_training(self._model):
-                values["loss/train_mode"] = self._run(*self.rows["train"], self.batch)[2]
-        return values, facts
+                values["loss/train_mode"] = self._run(*self.rows["train"], self._batch)[2]
+        if values:
+            topics["evaluation"] = {f"rows_{name}": len(inputs) for name, (inputs, _) in self.rows.items()}
+        return values, topics
 
     def loss_of(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss at other parameters, in evaluation mode."""
@@ -75,35 +103,26 @@ class Evaluation:
         try:
             outputs = first_tensor(functional_call(self._model, dict(parameters), inputs))
             assert outputs is not None, "the model puts out no tensor"
-            value: Tensor = self._loss(*self._as_judged(outputs, targets))
+            value: Tensor = self._loss(*self.shapes.as_judged(outputs, targets))
             return value
         finally:
             for module, training in modes:
                 module.training = training
 
     def _run(self, inputs: Tensor, targets: Tensor, size: int) -> tuple[Tensor, Tensor, float]:
-        """Outputs, targets (both on the CPU), and the mean loss; a last batch of one row is left out."""
-        parameter = next(self._model.parameters(), None)
-        outputs, answers, total, count = [], [], 0.0, 0
+        """Outputs and targets on the CPU, and the mean loss; a single row that is left over is left out."""
+        outputs, answers, losses = [], [], []
         for some, right in zip(inputs.split(size), targets.split(size), strict=True):
-            if len(some) == 1 and count:
+            if len(some) == 1 < size and outputs:
                 continue  # batch norm cannot take its variance
-            given = _as_given(some, self.shapes.input, parameter)
-            made = _tensor_in(self._model(given))
-            judged, right = self._as_judged(made, right.to(made.device))
-            total += float(self._loss(judged, right)) * len(some)
-            count += len(some)
-            outputs.append(judged.cpu())
-            answers.append(right.cpu())
-        return torch.cat(outputs), torch.cat(answers), total / count
-
-    def _as_judged(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs and targets in the shape in which the user's loop gives them to the loss."""
-        outputs = _shaped(outputs, self.shapes.output)
-        targets = _shaped(targets, self.shapes.target)
-        if self.shapes.target_dtype and not targets.is_complex():
-            targets = targets.to(getattr(torch, self.shapes.target_dtype))
-        return outputs, targets
+            made = first_tensor(self._model(self.shapes.as_given(some, self._model)))
+            assert made is not None, "the model puts out no tensor"
+            judged = self.shapes.as_judged(made, right)
+            losses.append((float(self._loss(*judged)), len(some)))
+            outputs.append(judged[0].cpu())
+            answers.append(judged[1].cpu())
+        mean = sum(loss * rows for loss, rows in losses) / sum(rows for _, rows in losses)
+        return torch.cat(outputs), torch.cat(answers), mean
 
 
 def _thinned(rows: Rows) -> tuple[Tensor, Tensor] | None:
@@ -112,14 +131,6 @@ def _thinned(rows: Rows) -> tuple[Tensor, Tensor] | None:
         return None
     stride = -(-len(rows.inputs) // ROWS)
     return rows.inputs[::stride], rows.targets[::stride]
-
-
-def _as_given(inputs: Tensor, like: Tensor | None, parameter: Tensor | None) -> Tensor:
-    """Rows of a data set as the loop gives them to the model: flattened images, another dtype, another device."""
-    if like is None:
-        return inputs if parameter is None else inputs.to(parameter.device)
-    inputs = inputs.to(like.device, like.dtype)
-    return _shaped(inputs, list(like.shape))
 
 
 def _shaped(tensor: Tensor, like: list[int] | None) -> Tensor:
@@ -132,12 +143,6 @@ def _shaped(tensor: Tensor, like: list[int] | None) -> Tensor:
     for size in like[1:]:
         tail *= size
     return tensor.reshape(-1, *like[1:]) if tail and tensor.numel() % tail == 0 else tensor
-
-
-def _tensor_in(output: Any) -> Tensor:
-    found = first_tensor(output)
-    assert found is not None, "the model puts out no tensor"
-    return found
 
 
 def _score(outputs: Tensor, targets: Tensor) -> list[tuple[str, float]]:

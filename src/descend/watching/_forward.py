@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ class Seen:
     inputs: tuple[Any, ...]
     named: dict[str, Any]
     training: bool
+    autocast: dict[str, Any]
     output: Tensor | None = None
     activations: Mapping[str, Activation] = field(default_factory=dict)
 
@@ -48,9 +49,9 @@ class Modes:
 
 
 class Forwards:
-    """The forward passes of one model. `latest` is the one before the coming backward pass.
+    """The forward passes of one model, seen by a hook on it; `guard` calls what the hook does.
 
-    Between two backward passes the first pass in training mode counts: a model may be called many times (a
+    Of the passes between two backward passes the first in training mode counts: a model may be called many times (a
     recurrent cell), and validated without `no_grad`.
     """
 
@@ -59,32 +60,49 @@ class Forwards:
         self.model = inner
         # inside DistributedDataParallel the user's module is called; torch.compile only calls its `forward`
         self._called = model if "_orig_mod" in model._modules else inner
+        self._guard = guard
         self._special = [m for m in inner.modules() if isinstance(m, (STOCHASTIC, NORMALISATION))]
         self.modes = Modes(
             stochastic_modules=sum(isinstance(m, STOCHASTIC) for m in self._special),
             normalisation_modules=sum(isinstance(m, NORMALISATION) for m in self._special),
         )
         self._looked_at = self._special[:: -(-len(self._special) // LOOKED_AT) or 1]
-        self.latest: Seen | None = None
-        self.capturing = False  # whether the next pass shows its output, and its activations where `activations`
-        self.activations = True
+        self.latest: Seen | None = None  # since the last backward pass
+        self.passed: Seen | None = None  # the one of the last backward pass
+        self.shown: Seen | None = None  # the first of the step, with its output, where `show` asked for it
+        self.buffers: list[tuple[Tensor, Tensor]] | None = None  # the model's, and what they were before the first pass
         self.ours = False  # whether it is we who call the model
-        self.first: list[tuple[Tensor, Tensor]] | None = None  # the model's buffers, and what they were at first
+        self._showing: Literal["nothing", "output", "activations"] = "nothing"
         self._capture: Capture | None = None
         self._handles: list[RemovableHandle] = []
-        hook = _Hook(self._called, guard, self._before)
+        hook = _Hook(lambda *given: guard("forward passes", self._before, *given))
         self._standing = self._called.register_forward_pre_hook(hook, with_kwargs=True)
 
     def remove(self) -> None:
-        """Leave no hook on the model."""
+        """Leave no hook on the model, and keep no batch."""
         self._end_capture()
         self._standing.remove()
-        self.first = []
-        self.latest = None
+        self.latest = self.passed = self.shown = None
 
-    def forget(self) -> None:
-        """What comes next is a new step."""
-        self.latest = None
+    def show(self, what: Literal["nothing", "output", "activations"]) -> None:
+        """A new step begins: what its first pass is to show."""
+        self._showing, self.shown, self.passed = what, None, None
+
+    def after_backward(self) -> None:
+        """The passes so far have had their backward pass."""
+        if self.latest is not None:
+            self.modes.train_steps += 1
+            self.modes.train_steps_in_eval += not self.latest.training
+            self.passed, self.latest = self.latest, None
+
+    def again(self, seen: Seen) -> Any:
+        """What the model makes of the same inputs; not counted as a pass of the user's loop."""
+        self.ours = True
+        try:
+            with torch.autocast(**seen.autocast):
+                return self.model(*seen.inputs, **seen.named)
+        finally:
+            self.ours = False
 
     def _before(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         if self.ours:
@@ -97,25 +115,27 @@ class Forwards:
             self.modes.plain_forwards_in_train += mode and awake
             return
         training = mode or awake  # batch norm that sleeps in a model in training mode is meant: frozen statistics
-        if self.first is None:
-            self.first = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        if self.buffers is None:
+            self.buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         if self.latest is None or (training and not self.latest.training):
-            self.latest = Seen(inputs, named, training)
-            if self.capturing:
-                self._begin_capture(self.latest)
+            self.latest = Seen(inputs, named, training, _autocast(inputs, named))
+            if self._showing != "nothing" and (self.shown is None or (training and not self.shown.training)):
+                self.shown = self.latest
+                self._begin_capture(self.shown)
 
     def _begin_capture(self, seen: Seen) -> None:
         self._end_capture()
-        if self.activations and not compiled(self._called):
+        if self._showing == "activations" and not compiled(self._called):
             self._capture = self._capture or Capture(self.model)
             seen.activations = self._capture.__enter__()
 
-        def after(output: Any) -> None:
+        def after(inputs: Any, output: Any) -> None:
             self._end_capture()
             first = first_tensor(output)
             seen.output = None if first is None else first.detach()
 
-        self._handles = [self._called.register_forward_hook(_After(after), always_call=True)]
+        hook = _Hook(lambda *given: self._guard("forward passes", after, *given))
+        self._handles = [self._called.register_forward_hook(hook, always_call=True)]
 
     def _end_capture(self) -> None:
         for handle in self._handles:
@@ -131,14 +151,14 @@ def compiled(model: nn.Module) -> bool:
 
 
 class _Hook:
-    """A hook that belongs to one module. A copy of the module, or one that was saved, gets a hook that does nothing."""
+    """A hook of ours. A copy of the module, or one that was saved, gets one that does nothing instead."""
 
-    def __init__(self, module: nn.Module, guard: Callable[..., None], tell: Callable[..., None]) -> None:
-        self._module, self._guard, self._tell = module, guard, tell
+    def __init__(self, tell: Callable[[Any, Any], None]) -> None:
+        self._tell = tell
 
-    def __call__(self, module: nn.Module, inputs: Any, named: Any) -> None:
+    def __call__(self, module: nn.Module, inputs: Any, other: Any) -> None:
         if not torch.compiler.is_compiling():
-            self._guard("forward", self._tell, inputs, named)
+            self._tell(inputs, other)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # something of the standard library that takes any arguments and returns None, so that what was saved while
@@ -146,15 +166,13 @@ class _Hook:
         return getattr, (contextlib.nullcontext(), "__exit__")
 
 
-class _After(_Hook):
-    """The same after the forward pass."""
-
-    def __init__(self, tell: Callable[..., None]) -> None:
-        self._tell = tell
-
-    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if not torch.compiler.is_compiling():
-            self._tell(output)
+def _autocast(inputs: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """The autocast mode that the pass runs in, as the arguments of `torch.autocast`."""
+    first = inputs[0] if inputs else next(iter(named.values()), None)
+    device = first.device.type if isinstance(first, Tensor) else "cpu"
+    if not torch.is_autocast_enabled(device):
+        return {"device_type": "cpu", "enabled": False}
+    return {"device_type": device, "dtype": torch.get_autocast_dtype(device)}
 
 
 def first_tensor(values: Any) -> Tensor | None:

@@ -8,16 +8,19 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from descend.catalog import Task
+from descend.facts.graph import Reading
 from descend.facts.optimizer import named_in
 from descend.facts.rows import undisturbed
 from descend.monitors._monitor import Monitor, Need, Step
+from descend.monitors._norms import norms
 from descend.monitors._panel import Panel, read
 from descend.watching._evaluate import Evaluation
 from descend.watching._forward import Seen
-from descend.watching._gradients import Gradients
-from descend.watching._graph import Reading
+from descend.watching._gradients import Gradients, Pass
+from descend.watching._record import Record
 
 CLIPPED: Final = 0.999  # of a norm that is left, from which on rounding cannot have done it
 CLASSES: Final = frozenset({"cross_entropy", "nll", "bce", "bce_with_logits"})
@@ -25,65 +28,89 @@ OF_PARAMETERS: Final = frozenset[Need]({"updates"})
 
 
 class Updates:
-    """The updates of one optimizer. The first also shows the monitors what the model did."""
+    """The updates of one optimizer. Of the `first` the monitors also see what the model did."""
 
     def __init__(
         self,
-        number: int,
         optimizer: Optimizer,
+        others: Sequence[Optimizer],
         models: Mapping[str, nn.Module],
-        optimizers: Sequence[Optimizer],
         monitors: Mapping[str, Monitor],
         every: int,
-        report: Callable[[str], object],
-        before: Callable[..., None],
-        after: Callable[..., None],
+        record: Record,
+        *,
+        first: bool,
     ) -> None:
-        self.optimizer = _inner(optimizer)
-        self.first = number == 0
-        self._models = models
-        self._others = [] if not self.first else [_inner(other) for other in optimizers[1:]]
-        if not self.first:
-            monitors = {name: it for name, it in monitors.items() if it.needs <= OF_PARAMETERS}
-        self._panel = Panel(monitors, every, report)
-        self._every = every
-        self._named: dict[str, Tensor] | None = None
+        self.optimizer, self.first = _inner(optimizer), first
+        self._models, self._every = models, every
+        self._others = [_inner(other) for other in others] if first else []
+        if not first:
+            monitors = {name: monitor for name, monitor in monitors.items() if monitor.needs <= OF_PARAMETERS}
+        self._panel = Panel(monitors, every, record.report)
         self.gradients = Gradients([p for group in self.optimizer.param_groups for p in group["params"]])
         self.lrs: list[float] = []
-        self.in_closure = False
-        self.step: Step | None = None
+        self.in_closure = False  # whether an update is under way that makes its own backward passes
+        self._passes_before = 0
+        self._step: Step | None = None
         self._missing: frozenset[Need] = frozenset()
         self._values: dict[str, Tensor] = {}
-        self._floats: dict[str, float] = {}
-        self._memory: dict[str, Any] = {}
-        self._raw: list[Tensor] = []  # norms of the gradients after the backward pass
+        self._clipped: dict[str, float] = {}
+        self._memory: dict[str, Any] = {}  # of the monitors
+        self._raw: list[Tensor] = []  # norms of the gradients after the backward pass, and what scaled them
         self._scales: list[Tensor] = []
-        self._last_due = 0
-        self._checked = 0
+        self._last = 0  # the step measured last
         self._given: set[str] = set()
         self._nonzero: set[str] = set()
+        self._handles: list[RemovableHandle] = []
+        self.begin(False)
+
+    def hook(self, record: Record, before: Callable[[Updates, bool], None], after: Callable[[Updates], None]) -> None:
+        """Call `before` (with whether the update makes its own backward passes) and `after` each update."""
+
+        def pre(optimizer: Optimizer, arguments: Any, named: Any) -> None:
+            if not torch.compiler.is_compiling():
+                record.guard("updates", before, self, any(map(callable, (*arguments[1:], *named.values()))))
+
+        def post(optimizer: Optimizer, arguments: Any, named: Any) -> None:
+            if not torch.compiler.is_compiling():
+                record.guard("updates", after, self)
+
         self._handles = [
-            self.optimizer.register_step_pre_hook(before),
-            self.optimizer.register_step_post_hook(after),
+            self.optimizer.register_step_pre_hook(pre),
+            self.optimizer.register_step_post_hook(post),
         ]
 
     def remove(self) -> None:
+        """Leave no hook behind, and keep no batch."""
         for handle in self._handles:
             handle.remove()
-        self.step = None
+        self._step = None
+
+    def begin(self, closure: bool) -> None:
+        """An update begins."""
+        self.in_closure, self._passes_before = closure, len(self.gradients.passes)
+        self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    @property
+    def searches(self) -> bool:
+        """Whether the update under way has made several backward passes of its own, as a line search does."""
+        return self.in_closure and len(self.gradients.passes) > self._passes_before + 1
+
+    def passes(self) -> list[Pass]:
+        """The backward passes whose sum the gradient is, before the parameters change."""
+        return [self.gradients.passes[self._passes_before]] if self.searches else self.gradients.counted()
+
+    @property
+    def measured_before(self) -> bool:
+        """Whether the monitors have seen the step before the update, and not yet after it."""
+        return self._step is not None
 
     def due(self, number: int) -> bool:
-        """Whether update `number` is measured, which has not been yet."""
-        return (number - 1) % self._every == 0 and number != self._last_due
+        """Whether update `number` is to be measured, and has not been yet."""
+        return (number - 1) % self._every == 0 and number != self._last
 
-    def wants_activations(self, number: int) -> bool:
+    def needs_activations(self, number: int) -> bool:
         return "activations" in self._panel.needs(number)
-
-    def current_lrs(self) -> list[float]:
-        return [float(group["lr"]) for group in self.optimizer.param_groups]
-
-    def named_in_models(self) -> dict[str, Tensor]:
-        return dict(named_in(self._models))
 
     def named(self) -> dict[str, Tensor]:
         """The trainable parameters whose updates these are, by name; of the first optimizer also those of none."""
@@ -95,10 +122,10 @@ class Updates:
             if parameter.requires_grad and (id(parameter) in own or (self.first and id(parameter) not in others))
         }
 
-    def after_backward(self, scales: Sequence[Tensor], number: int) -> None:
+    def after_backward(self, scales: Sequence[Tensor]) -> None:
         """Note how large the gradients are, in case they are clipped before the update."""
-        if self.due(number) and self.step is None:
-            self._raw = _norms(self.named().values())
+        if self._step is None:
+            self._raw = norms(_dense(parameter) for parameter in self.named().values())
             self._scales = list(scales)
 
     def measure_before(
@@ -110,7 +137,7 @@ class Updates:
             return
         gradients, clipped = self._gradients(named)
         self._count(named)
-        self._floats = {} if clipped is None else {"clip/norm_before": clipped}
+        self._clipped = {} if clipped is None else {"clip/norm_before": clipped}
         outputs, targets, task = _judged(seen, reading)
         inputs = None if seen is None else seen.first
         missing: set[Need] = set()
@@ -125,7 +152,7 @@ class Updates:
         nothing = torch.zeros(0)
         self._missing = frozenset(missing)
         parameter = next(iter(named.values()))
-        self.step = Step(
+        self._step = Step(
             number=number,
             loss=loss if isinstance(loss, Tensor) else parameter.new_tensor(float("nan") if loss is None else loss),
             inputs=nothing if inputs is None else inputs.detach(),
@@ -140,16 +167,16 @@ class Updates:
             memory=self._memory,
         )
         with undisturbed():
-            self._values = self._panel.measure(self.step, "before", self._missing)
+            self._values = self._panel.measure(self._step, "before", self._missing)
 
     def measure_after(self) -> dict[str, float]:
         """Show them the step after the update. Everything measured, in one transfer."""
-        step, self.step = self.step, None
+        step, self._step = self._step, None
         assert step is not None, "measure_before comes first"
-        self._last_due = step.number
+        self._last = step.number
         with undisturbed():
             values = self._values | self._panel.measure(step, "after", self._missing)
-        floats = read({name: value.float() for name, value in values.items()}) | self._floats
+        floats = read({name: value.float() for name, value in values.items()}) | self._clipped
         self._values, self._raw = {}, []
         return floats if self.first else {name: it for name, it in floats.items() if not name.endswith("/all")}
 
@@ -159,7 +186,7 @@ class Updates:
         gradients = {name: _dense(p) if scale is None else _dense(p) / scale for name, p in named.items()}
         if not self._raw:
             return gradients, None
-        now = torch.stack(torch._foreach_norm(list(gradients.values()))).double()
+        now = torch.stack(norms(gradients.values())).double()
         before = torch.stack(self._raw).double()
         for each in self._scales:
             before = before / each
@@ -173,21 +200,18 @@ class Updates:
 
     def _count(self, named: Mapping[str, Tensor]) -> None:
         """Which parameters ever got a gradient, and one that is not zero."""
-        self._checked += 1
         for name, parameter in named.items():
             if parameter.grad is not None:
                 self._given.add(name)
-                if name not in self._nonzero and bool(parameter.grad.any()):
+                if name not in self._nonzero and bool(torch.any(_dense(parameter))):
                     self._nonzero.add(name)
 
-    @property
     def never_given(self) -> list[str]:
-        """Parameters without a gradient at every step that was checked."""
-        return [name for name in self.named() if name not in self._given] if self._checked else []
+        """Parameters without a gradient at every step that was measured."""
+        return [name for name in self.named() if name not in self._given] if self._last else []
 
-    @property
     def always_zero(self) -> list[str]:
-        """Parameters whose gradient was exactly zero at every step that was checked."""
+        """Parameters whose gradient was exactly zero at every step that was measured."""
         return [name for name in self.named() if name in self._given - self._nonzero]
 
 
@@ -195,11 +219,6 @@ def _inner(optimizer: Optimizer) -> Optimizer:
     """The optimizer inside a wrapper such as Accelerate's, whose steps call it."""
     inner = getattr(optimizer, "optimizer", None)
     return _inner(inner) if isinstance(inner, Optimizer) else optimizer
-
-
-def _norms(parameters: Any) -> list[Tensor]:
-    gradients = [_dense(parameter) for parameter in parameters]
-    return list(torch._foreach_norm(gradients)) if gradients else []
 
 
 def _dense(parameter: Tensor) -> Tensor:

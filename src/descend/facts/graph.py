@@ -68,7 +68,7 @@ def name_of(node: Node) -> str:
     return name.rstrip("0123456789").removesuffix("Backward")
 
 
-def unscaled(node: Node) -> tuple[Node, float, list[Tensor]]:
+def unscaled(node: Node | None) -> tuple[Node, float, list[Tensor]]:
     """The node of a loss before it was multiplied by numbers; the product of plain numbers, and tensors to divide by.
 
     A GradScaler multiplies by a float32 tensor; the number by which a user multiplies is kept as float64.
@@ -92,7 +92,7 @@ def unscaled(node: Node) -> tuple[Node, float, list[Tensor]]:
 def reached(roots: Sequence[Tensor]) -> set[int] | None:
     """The ids of the leaves that a backward pass from `roots` will reach; None where the graph does not show them."""
     found: set[int] = set()
-    for node in _walk([root.grad_fn for root in roots if root.grad_fn is not None]):
+    for node in walk([root.grad_fn for root in roots if root.grad_fn is not None]):
         if "CheckpointFunction" in node.name():
             return None  # what is inside has a graph of its own, made during the backward pass
         leaf = getattr(node, "variable", None)
@@ -109,7 +109,7 @@ def read(root: Tensor, model_output: Tensor | None = None) -> Reading:
     found = _loss_in(node)
     if found is None:
         return Reading(ops=_ops(node))
-    reading = _saved(*found)
+    reading = _reading(*found)
     if model_output is not None and (reading.output is None or _made(model_output, reading)):
         reading.output = model_output.detach()
     reading.given = _given(reading, *found) | {"reduction": _reduction(found[1], node, number)}
@@ -130,7 +130,7 @@ def _made(output: Tensor, reading: Reading) -> bool:
 
 def _loss_in(node: Node) -> tuple[str, Node] | None:
     """The loss nearest to the root and its node, also behind sums with other terms."""
-    for each in _walk([node], NEAR):
+    for each in walk([node], NEAR):
         name = name_of(each)
         if name in LOSSES:
             return LOSSES[name], each
@@ -165,17 +165,17 @@ def _output_edge(node: Node) -> Node | None:
     return next((each for each, _ in node.next_functions if each is not None), None)
 
 
-def _saved(loss: str, node: Node) -> Reading:
+def _reading(loss: str, node: Node) -> Reading:
     """The tensors that the loss function was given, as far as the graph holds them."""
-    target = _tensor(node, "_saved_target")
+    target = saved(node, "_saved_target")
     target = None if target is None else _unexpanded(target)
-    output = _tensor(node, "_saved_self") if name_of(node) in LOSSES else None
+    output = saved(node, "_saved_self") if name_of(node) in LOSSES else None
     edge = _output_edge(node) if name_of(node) != "LogSoftmax" else node
     names = [name_of(node)]
     if loss in ("nll", "cross_entropy"):
         behind = _behind_views(edge)
         if behind is not None and name_of(behind) == "LogSoftmax":
-            loss, output = "cross_entropy", _tensor(behind, "_saved_result")
+            loss, output = "cross_entropy", saved(behind, "_saved_result")
             edge = next((each for each, _ in behind.next_functions if each is not None), None)
             names = list(dict.fromkeys((name_of(node), "LogSoftmax")))
         if target is not None and output is not None and target.dim() != output.dim() - 1:
@@ -183,12 +183,12 @@ def _saved(loss: str, node: Node) -> Reading:
     behind = _behind_views(edge)
     last_op = ACTIVATIONS.get(name_of(behind)) if behind is not None else None
     if loss == "cross_entropy" and last_op is not None and behind is not None:
-        before = _tensor(behind, "_saved_result")
+        before = saved(behind, "_saved_result")
         output = before if before is not None and output is not None and before.shape == output.shape else output
     return Reading(loss, output, target, last_op=last_op, ops=[*names, *_ops(edge)])
 
 
-def _tensor(node: Node, name: str) -> Tensor | None:
+def saved(node: Node, name: str) -> Tensor | None:
     """A saved tensor; None where there is none, or where it was overwritten since."""
     try:
         value = getattr(node, name, None)
@@ -208,7 +208,7 @@ def _given(reading: Reading, loss: str, node: Node) -> dict[str, Any]:
             break
         edge = next((each for each, _ in edge.next_functions if each is not None), None)
     target_shape = None if target is None else list(target.shape)
-    difference = _tensor(node, "_saved_self")
+    difference = saved(node, "_saved_self")
     given: dict[str, Any] = {
         "output_shape": output_shape,
         "target_shape": target_shape,
@@ -265,7 +265,7 @@ def _ops(node: Node | None) -> list[str]:
     return names
 
 
-def _walk(nodes: list[Node], most: float = math.inf) -> Iterator[Node]:
+def walk(nodes: list[Node], most: float = math.inf) -> Iterator[Node]:
     """Each node once, nearest first."""
     queue, seen = list(nodes), set(nodes)
     position = 0

@@ -1,0 +1,113 @@
+"""What a watched loop writes: rows and notes; and the promise that nothing of ours ends the training."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from descend.catalog import Value
+from descend.errors import DescendError
+from descend.run import Recorder
+
+BLOCK: Final = 20  # rows that wait for their losses to come from an accelerator, in one transfer
+TABLES: Final = (
+    50  # sets of series that are written together; a recurrent cell is called another number of times a step
+)
+
+
+class Record:
+    """The writer of a watched run. `step` counts updates, `examples` rows trained on."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Value]) -> None:
+        self.recorder = Recorder(folder, settings)
+        self.open = True
+        self._process = os.getpid()
+        self.step = 0
+        self.examples = 0
+        self.began = time.perf_counter()
+        self.paused = 0.0  # seconds that were ours
+        self._waiting: list[tuple[int, int, float, Any, dict[str, float]]] = []
+        self._tables: set[tuple[str, ...]] = set()
+        self._off: set[str] = set()
+
+    @property
+    def seconds(self) -> float:
+        """Of training, as far as it was not ours."""
+        return time.perf_counter() - self.began - self.paused
+
+    def update(self, loss: float | Tensor | None, lrs: list[float], *, now: bool) -> None:
+        """The row of an update; unless `now`, a loss on an accelerator waits for others."""
+        self._waiting.append(
+            (self.step, self.examples, self.seconds, loss, {f"lr/{i}": lr for i, lr in enumerate(lrs)})
+        )
+        if now or not isinstance(loss, Tensor) or len(self._waiting) >= BLOCK:
+            self.flush()
+
+    def row(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """What was measured besides. Names that vary from row to row do not make a table each time."""
+        names = tuple(values)
+        if names not in self._tables and len(self._tables) >= TABLES:
+            known = [table for table in self._tables if set(table) <= set(names)]
+            names = max(known, key=len, default=())
+        if names:
+            self._tables.add(names)
+            step = self.step if step is None else step
+            self.recorder.log(step, self.examples, self.seconds, {name: values[name] for name in names})
+
+    def flush(self) -> None:
+        """Write the rows that wait."""
+        waiting, self._waiting = self._waiting, []
+        tensors = [loss for *_, loss, _ in waiting if isinstance(loss, Tensor)]
+        read = iter(torch.stack(tensors).tolist() if tensors else [])
+        for step, examples, seconds, loss, lrs in waiting:
+            value = next(read) if isinstance(loss, Tensor) else loss
+            self.recorder.log(step, examples, seconds, ({} if value is None else {"loss/batch": value}) | lrs)
+
+    def note(self, kind: str, step: int, **details: Any) -> None:
+        self.recorder.note(kind, step, **details)
+
+    def facts(self, **topics: Mapping[str, Any]) -> None:
+        """Note what is known for certain, by topic."""
+        self.recorder.note("facts", self.step, **topics)
+
+    def end(self, why: str, details: Mapping[str, Any]) -> None:
+        """The last note; on a full disk even this cannot be written, and that is nobody's error any more."""
+        with contextlib.suppress(OSError, DescendError):
+            self.recorder.note("ended", self.step, why=why, **details)
+        self.release()
+
+    def release(self) -> None:
+        """Give the run back."""
+        self.open = False
+        with contextlib.suppress(OSError, DescendError):
+            self.recorder.close()
+
+    # --- nothing of ours may end the training -------------------------------------------------------------------------
+
+    def guard(self, part: str, function: Callable[..., None], *arguments: Any) -> None:
+        """Call `function`; if it raises, report that once and do without that part from then on."""
+        if part in self._off or os.getpid() != self._process:  # a fork of the process that records is not watched
+            return
+        try:
+            function(*arguments)
+        except Exception as error:  # whatever it is, it must not end the training
+            self._off.add(part)
+            self.report(
+                f"Watching the {part} failed at step {self.step + 1} and is switched off: "
+                f"{type(error).__name__}: {error}"
+            )
+
+    def report(self, sentence: str) -> None:
+        """Say what went wrong with watching, in the record and as a warning."""
+        with contextlib.suppress(OSError, DescendError):
+            self.recorder.note("monitor", self.step, sentence=sentence)
+        with contextlib.suppress(Warning):  # where warnings are errors, this one must not end the training either
+            warnings.warn(sentence, stacklevel=2)
