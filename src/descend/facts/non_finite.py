@@ -101,14 +101,15 @@ def _in_forward(model: nn.Module, run: Callable[[], Any], judge: Callable[[Any],
         if looking.found is None and judge is not None:
             layers.name = "the loss"
             judge(outputs)
-    return looking.found
+    found: Problem | None = looking.found
+    return found
 
 
 class _FirstBad(TorchDispatchMode):
     """Looks at what every operation puts out, until one of them is at fault."""
 
     def __init__(self, layers: _Layers) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: Problem | None = None
         self._layers = layers
 

@@ -111,7 +111,9 @@ class Evaluation:
 
     def _run(self, inputs: Tensor, targets: Tensor, size: int) -> tuple[Tensor, Tensor, float]:
         """Outputs and targets on the CPU, and the mean loss; a single row that is left over is left out."""
-        outputs, answers, losses = [], [], []
+        outputs: list[Tensor] = []
+        answers: list[Tensor] = []
+        losses: list[tuple[float, int]] = []
         for some, right in zip(inputs.split(size), targets.split(size), strict=True):
             if len(some) == 1 < size and outputs:
                 continue  # batch norm cannot take its variance

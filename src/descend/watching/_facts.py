@@ -40,13 +40,11 @@ def note_start(
 
 def _note_bad_data(record: Record, split: str, bad: Mapping[str, Any]) -> None:
     column = "" if bad["column"] is None else f", column {bad['column']}"
-    sentence = (
-        f"The {split} {bad['part']} hold {bad['value']} at row {bad['row']}{column} ({bad['count']} such values)."
-    )
+    place = f"row {bad['row']}{column} ({bad['count']} such values)"
     record.note(
         "non_finite",
         0,
-        sentence=sentence,
+        sentence=f"The {split} {bad['part']} hold {bad['value']} at {place}.",
         what=bad["part"].removesuffix("s"),
         where=f"{split} {bad['part']}",
         value=float(bad["value"]),
@@ -87,9 +85,9 @@ class Graph:
             }
         }
         if record.step == 1 and loss is not None:
-            of_classes = reading.loss in ("cross_entropy", "nll") and shape and len(shape) > 1
+            classes = shape[1] if shape and len(shape) > 1 and reading.loss in ("cross_entropy", "nll") else None
             targets = torch.zeros(0) if reading.target is None else reading.target
-            topics["start"] = start.of(float(loss), reading.loss, targets, shape[1] if of_classes else None)
+            topics["start"] = start.of(float(loss), reading.loss, targets, classes)
         record.facts(**topics)
 
     def _unreached(self, parameters: Mapping[str, Tensor]) -> list[str] | None:

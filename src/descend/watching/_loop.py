@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -91,8 +93,10 @@ class Loop:
     def detach(self) -> None:
         """Leave no hook behind."""
         _backward.leave(self)
-        for each in (*self._forwards, *self._updates):
-            each.remove()
+        for forward in self._forwards:
+            forward.remove()
+        for update in self._updates:
+            update.remove()
 
     def end(self, *, finished: bool) -> None:
         """What is to be said of the whole."""
@@ -196,15 +200,15 @@ class Loop:
         """The mean loss of the batch of this update, not scaled for accumulation."""
         if self.given_loss is not None:
             return self.given_loss
-        passes = [each for each in update.passes() if each.loss is not None]
-        if not passes:
+        known = [(each.loss, each.factor) for each in update.passes() if each.loss is not None]
+        if not known:
             return None
-        factor = passes[0].factor
+        factor = known[0][1]
         parts = round(1 / factor) if factor else 0
-        if 2 <= len(passes) <= parts and abs(parts * factor - 1) < 1e-6:
+        if 2 <= len(known) <= parts and abs(parts * factor - 1) < 1e-6:
             self._share = factor
-        losses = [each.loss / factor if factor == self._share == each.factor else each.loss for each in passes]
-        return sum(losses) / len(losses) if len(losses) > 1 else losses[0]
+        losses = [loss / factor if factor == self._share == its else loss for loss, its in known]
+        return losses[0] if len(losses) == 1 else functools.reduce(operator.add, losses) / len(losses)
 
     def _after_update(self, update: Updates) -> None:
         loss = self._loss_of(update) if update.first else None
@@ -286,14 +290,9 @@ class Loop:
         for forward in self._forwards:
             seen = forward.latest or forward.passed
             if seen is not None:
-                problem = non_finite.locate(
-                    self._value if isinstance(self._value, float) else 0.0,
-                    forward.model,
-                    seen.first,
-                    lambda forward=forward, seen=seen: forward.again(seen),
-                    self._judge(),
-                    self._target,
-                )
+                loss = self._value if isinstance(self._value, float) else 0.0
+                run = functools.partial(forward.again, seen)
+                problem = non_finite.locate(loss, forward.model, seen.first, run, self._judge(), self._target)
                 step = self.record.step + 1
                 sentence = f"At step {step:,} {problem.sentence}"
                 self.record.note("non_finite", step, sentence=sentence, **problem.fields())

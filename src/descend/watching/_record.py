@@ -18,9 +18,7 @@ from descend.errors import DescendError
 from descend.run import Recorder
 
 BLOCK: Final = 20  # rows that wait for their losses to come from an accelerator, in one transfer
-TABLES: Final = (
-    50  # sets of series that are written together; a recurrent cell is called another number of times a step
-)
+TABLES: Final = 50  # sets of series written together: a recurrent cell is called another number of times each step
 
 
 class Record:
@@ -45,9 +43,8 @@ class Record:
 
     def update(self, loss: float | Tensor | None, lrs: list[float], *, now: bool) -> None:
         """The row of an update; unless `now`, a loss on an accelerator waits for others."""
-        self._waiting.append(
-            (self.step, self.examples, self.seconds, loss, {f"lr/{i}": lr for i, lr in enumerate(lrs)})
-        )
+        named = {f"lr/{number}": lr for number, lr in enumerate(lrs)}
+        self._waiting.append((self.step, self.examples, self.seconds, loss, named))
         if now or not isinstance(loss, Tensor) or len(self._waiting) >= BLOCK:
             self.flush()
 
