@@ -80,12 +80,16 @@ def diagnose(run: Run, *, checks: Iterable[str] | None = None) -> Diagnosis:
 
 def judge(chart: Chart, names: Iterable[str] | None = None) -> Diagnosis:
     """Let checks look at a chart."""
+    wanted = tuple(CHECKS if names is None else names)
+    for name in wanted:
+        CHECKS.require(name)
     answers: dict[str, Finding | Unknown | None] = {}
     failed: dict[str, str] = {}
-    chosen: dict[str, Check] = {name: CHECKS[name] for name in (CHECKS if names is None else names)}
-    for name, check in chosen.items():
+    chosen: dict[str, Check] = {}
+    for name in wanted:
         try:
-            answers[name] = check.look(chart)
+            chosen[name] = CHECKS[name]
+            answers[name] = chosen[name].look(chart)
         except Exception as error:  # one broken check must not hide what the others found; it is reported
             failed[name] = f"{type(error).__name__}: {error}"
     found = [dataclasses.replace(answer, check=name) for name, answer in answers.items() if isinstance(answer, Finding)]
