@@ -1,5 +1,7 @@
 """Every test runs with shapes checked: jaxtyping annotations are enforced by beartype."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -14,3 +16,27 @@ settings.load_profile("descend")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests start first, so that no worker is left alone with one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+class _Checks(dict[str, object]):
+    """A catalog of checks that a test has made up."""
+
+    def require(self, name: str) -> None:
+        assert name in self
+
+
+@pytest.fixture
+def let_look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let these functions, by name, be all that the doctor looks with; `explains` says what each explains."""
+
+    def use(explains: dict[str, frozenset[str]] | None = None, **looks: Callable[..., object]) -> None:
+        from descend.doctor._check import Check, Example
+
+        of = explains or {}
+        made = {
+            name: Check(look, "", Example(), Example(), "", "", of.get(name, frozenset()))
+            for name, look in looks.items()
+        }
+        monkeypatch.setattr("descend.doctor._judge.CHECKS", _Checks(made))
+
+    return use

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-import descend.doctor._judge
 from descend.catalog import CHECKS
 from descend.cli._main import descend as cli
 from descend.doctor import _reference
-from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
+from descend.doctor._chart import Chart
+from descend.doctor._check import Evidence, Finding, Remedy, Unknown
 from descend.doctor._judge import Diagnosis
 from descend.doctor._report import as_html, as_markdown, in_terminal
 from descend.run import Recorder
+
+LetLook = Callable[..., None]
 
 DOCS = Path(__file__).parents[2] / "docs" / "problems.md"
 
@@ -145,12 +147,12 @@ def test_a_diagnosis_shows_itself_in_a_notebook() -> None:
 # --- descend doctor ---------------------------------------------------------------------------------------------------
 
 
-def check(answer: Finding | Unknown | None, explains: frozenset[str] = frozenset()) -> Check:
-    return Check(lambda chart: answer, "symptom", Example(), Example(), "look-alike", "source", explains)
+def answer(value: Finding | Unknown | None) -> Callable[[Chart], Finding | Unknown | None]:
+    return lambda chart: value
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, let_look: LetLook) -> Path:
     """Two runs, the second of which has as many steps as is sick."""
     for name, steps in (("first", 3), ("second", 9)):
         with Recorder(tmp_path / "runs" / name, {"model": "MLP", "optimizer": "Adam", "lr": 0.1}) as recorder:
@@ -158,11 +160,11 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 recorder.log(step, step, step / 100, {"loss/batch": 1.0 / step})
             recorder.note("ended", steps, why="finished")
     monkeypatch.chdir(tmp_path)
-    sick = Check(
-        lambda chart: SICK if chart.steps == 9 else None, "symptom", Example(), Example(), "look-alike", "source"
+    let_look(
+        lost_accumulation=lambda chart: SICK if chart.steps == 9 else None,
+        missing_zero_grad=answer(None),
+        plateau=answer(Unknown("at least 50 steps")),
     )
-    checks = {"lost_accumulation": sick, "missing_zero_grad": check(None), "plateau": check(Unknown("at least 50 steps"))}
-    monkeypatch.setattr(descend.doctor._judge, "CHECKS", checks)
     return tmp_path / "runs"
 
 
@@ -206,20 +208,16 @@ def test_several_runs_get_a_line_each_and_the_sick_ones_more(runs: Path, name: s
     ],
 )
 def test_the_exit_code_says_how_sure_the_surest_finding_is(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, sure: float, level: str, code: int
+    runs: Path, let_look: LetLook, sure: float, level: str, code: int
 ) -> None:
-    checks = {"missing_zero_grad": check(Finding("Found.", (), sure))}
-    monkeypatch.setattr(descend.doctor._judge, "CHECKS", checks)
+    let_look(missing_zero_grad=answer(Finding("Found.", (), sure)))
     assert run(f"doctor runs --fail-on {level}").exit_code == code
     assert run("doctor runs").exit_code == 0
 
 
-def test_a_symptom_that_is_surer_than_its_cause_counts_for_the_exit_code(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cause = check(Finding("Cause.", (), 0.6), frozenset({"overfitting"}))
-    checks = {"missing_zero_grad": cause, "overfitting": check(Finding("Symptom.", (), 0.99))}
-    monkeypatch.setattr(descend.doctor._judge, "CHECKS", checks)
+def test_a_symptom_that_is_surer_than_its_cause_counts_for_the_exit_code(runs: Path, let_look: LetLook) -> None:
+    cause, symptom = answer(Finding("Cause.", (), 0.6)), answer(Finding("Symptom.", (), 0.99))
+    let_look({"cause": frozenset({"symptom"})}, cause=cause, symptom=symptom)
     assert run("doctor first --fail-on certain").exit_code == 1
 
 
@@ -234,7 +232,9 @@ def test_json_has_the_same_shape_for_one_run_and_for_several(runs: Path) -> None
 
 def test_only_the_checks_that_are_named_look(runs: Path) -> None:
     assert "Healthy: 1 thing checked." in run("doctor second --check missing_zero_grad").stdout
-    assert run("doctor second --check missing_zero_grad --check lost_accumulation").stdout.count("2 things checked") == 1
+    assert (
+        run("doctor second --check missing_zero_grad --check lost_accumulation").stdout.count("2 things checked") == 1
+    )
 
 
 def test_a_check_that_nobody_knows_is_refused() -> None:
@@ -243,11 +243,10 @@ def test_a_check_that_nobody_knows_is_refused() -> None:
     assert "Did you mean 'missing_zero_grad'?" in result.stderr
 
 
-def test_what_the_first_lines_leave_out_is_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    problems = {f"overfitting{number}": check(Finding("Found.", (), 0.8)) for number in range(5)}
-    monkeypatch.setattr(descend.doctor._judge, "CHECKS", problems)
+def test_what_the_first_lines_leave_out_is_said(runs: Path, let_look: LetLook) -> None:
+    let_look(**{f"problem{number}": answer(Finding("Found.", (), 0.8)) for number in range(5)})
     assert "2 more problems: add --all." in run("doctor first").stdout
-    monkeypatch.setattr(descend.doctor._judge, "CHECKS", {"plateau": check(Unknown("50 steps"))})
+    let_look(plateau=answer(Unknown("50 steps")))
     assert "Not enough evidence.\n\nWhat each check needs: add --all." in run("doctor first").stdout
 
 

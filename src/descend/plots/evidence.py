@@ -6,6 +6,7 @@ of the curve: that of a ratio of two curves has no place beside them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -88,4 +89,4 @@ def _panel(axes: Axes, run: Run, curves: Curves, first: int) -> list[Line2D]:
 def _crosses(values: Series, piece: Evidence) -> bool:
     """Whether the number of the evidence is a point of its series, so that its limit is one for the series too."""
     # equal but for the rounding of float32 sums: two different numbers of a run come as close about never
-    return np.isfinite(piece.threshold) and bool(np.isclose(values.y, piece.value, rtol=1e-6, atol=0).any())
+    return math.isfinite(piece.threshold) and bool(np.isclose(values.y, piece.value, rtol=1e-6, atol=0).any())
