@@ -72,7 +72,7 @@ def _happened(notes: Sequence[descend.run.Note]) -> list[str]:
     """Sentences for the notes that a user should know of."""
     lines = []
     for number_of_kind, (kind, _, about) in _numbered(notes):
-        if number_of_kind > TOLD:
+        if number_of_kind > TOLD or kind == "found":  # the doctor has said it already, and may have changed its mind
             continue
         if "sentence" in about:
             lines.append(str(about["sentence"]))
@@ -129,6 +129,8 @@ def _next(run: descend.run.Run) -> str:
     """What to do now."""
     if run.status == "interrupted":
         return f"Interrupted, with everything saved. Go on: descend resume {run.folder}"
+    if run.notes("found"):
+        return f"What is wrong, and what to do: descend doctor {run.folder}"
     if run.status == "non-finite" or any(note.details["beyond"] for note in run.notes("limit")):
         return f"Try a smaller --lr. See what happened: descend report {run.folder}"
     return f"Next: descend report {run.folder}"

@@ -27,4 +27,4 @@ def command(ctx: click.Context, run: str, runs: Path, curve: bool | None, quiet:
     folder = find_run(run, runs).folder
     from descend.train.fit import resume
 
-    finish(ctx, resume(folder, progress=not quiet), curve=curve, quiet=quiet, as_json=as_json)
+    finish(ctx, resume(folder, progress=not quiet, doctor=not quiet), curve=curve, quiet=quiet, as_json=as_json)

@@ -55,5 +55,5 @@ def command(
     wanted = Recipe.load(recipe).but(**fields) if recipe else Recipe(**fields)
     from descend.train.fit import fit
 
-    run = fit(wanted, runs=runs, name=name, progress=not quiet)
+    run = fit(wanted, runs=runs, name=name, progress=not quiet, doctor=not quiet)
     finish(ctx, run, curve=curve, quiet=quiet, as_json=as_json)
