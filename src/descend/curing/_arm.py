@@ -71,6 +71,11 @@ class Arm:
         return self.helps and self.gone
 
     @property
+    def close(self) -> bool:
+        """Whether chance alone keeps it from being a cure, which more seeds may settle."""
+        return self.gone and not self.helps and self.ratio is not None and self.ratio.mean < BETTER
+
+    @property
     def repairs(self) -> bool:
         """Whether a bug is out at no cost: for remedies that change nothing that was meant."""
         return self.safety == "safe" and self.gone and (self.ratio is None or self.ratio.mean < HARMLESS)

@@ -30,6 +30,7 @@ class Bench:
     progress: bool
     done: dict[Recipe, Run] = field(default_factory=dict)
     folder: Path | None = None
+    doubled: bool = False  # the seeds, to settle what chance alone left open
     interrupted: bool = False
 
     def has(self, recipe: Recipe) -> bool:
@@ -64,8 +65,9 @@ class Bench:
         """Train a remedy with every seed, or with those that show already that it does not help."""
         by = measure(untreated.recipe, treated.recipe, untreated.runs[0])
         baseline = tuple(judged(run, by) for run in untreated.runs) if by else ()
+        runs: tuple[Run, ...] = ()
         for number, seed in enumerate(self.seeds, start=1):
-            runs = (*treated.runs, self.train(treated.recipe, treated.what, seed))
+            runs = (*runs, self.train(treated.recipe, treated.what, seed))
             treated = _arm(treated, runs, check, by)
             if by:
                 treated = replace(treated, ratio=ratio(treated.losses, baseline[:number]))

@@ -131,26 +131,37 @@ def attempt(bench: Bench, recipe: Recipe, finding: Finding, found: Diagnosis) ->
     trial = Trial(finding, bench.untreated(recipe, finding.check))
     if not any(trial.untreated.fires):
         return trial
+    least = len(bench.seeds)
     try:
         for safety in ("safe", "changes the result"):
             for arm in [arm for arm in candidates if arm.safety == safety][:MOST]:
                 trial = _with(bench, trial, arm)
             if rate := next((arm for arm in trial.arms if arm.safety == safety and _is_rate(recipe, arm)), None):
                 trial = _with(bench, trial, _searched(bench, recipe, rate))
+            if any(arm.close for arm in trial.arms) and not any(arm.cures for arm in trial.arms) and not bench.doubled:
+                trial = _with_more_seeds(bench, trial)
             if any(arm.cures for arm in trial.arms):
                 break
-        trial = replace(trial, kept=best(trial.arms, len(bench.seeds)))
-        if trial.kept:
-            trial = replace(trial, rival=_rival(bench, trial, trial.kept, found))
+        if kept := best(trial.arms, least):
+            trial = replace(trial, rival=_rival(bench, trial, kept, found))
     except KeyboardInterrupt:
         bench.interrupted = True
-    return replace(trial, kept=best(trial.arms, len(bench.seeds)))
+    return replace(trial, kept=best(trial.arms, least))
+
+
+def _with_more_seeds(bench: Bench, trial: Trial) -> Trial:
+    """The trial with twice the seeds for the arms that chance alone keeps from being cures, once."""
+    first, count = bench.seeds[0], len(bench.seeds)
+    bench.seeds, bench.doubled = range(first, first + 2 * count), True
+    untreated = bench.untreated(trial.untreated.recipe, trial.finding.check)
+    arms = [bench.treat(arm, untreated, trial.finding.check) if arm.close else arm for arm in trial.arms]
+    return replace(trial, untreated=untreated, arms=tuple(arms))
 
 
 def best(arms: tuple[Arm, ...], seeds: int) -> Arm | None:
     """The arm to keep: of those that cure the first that is as good as the best; else one that takes a bug out, or that
-    helps at least."""
-    whole = [arm for arm in arms if len(arm.runs) == seeds]
+    helps at least. Arms that were stopped before so many seeds do not count."""
+    whole = [arm for arm in arms if len(arm.fires) >= seeds]
     for good in (
         [arm for arm in whole if arm.cures],
         [arm for arm in whole if arm.repairs],
