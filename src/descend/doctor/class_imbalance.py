@@ -19,7 +19,8 @@ RATIO: Final = 10.0  # rows of the most frequent class for each of the rare one
 BEFORE: Final = 20.0  # the same before training, when nothing is known of what it does
 MISSED: Final = 0.5  # of the rare rows, one standard error included: with weights 0.67 were found, without 0.27
 TOLD_APART: Final = 3.0  # times more neighbours of its own class than rows at random would have
-FEWEST: Final = 10  # rows of the class among those judged
+FEWEST: Final = 6  # rows of the class among those judged: were half of them found, none would be once in 64
+EARLY: Final = 6  # evaluations, before which a run that goes on may still come to the rare rows
 
 
 class Rare(NamedTuple):
@@ -74,6 +75,8 @@ def rare(chart: Chart) -> list[Rare] | Unknown:
         return []
     if not counts or not true:
         return DATA if not counts else Unknown("an evaluation: give `descend.watch` the loss")
+    if not chart.ended and len(chart.series("loss/validation").y) < EARLY:
+        return Unknown(f"the end of training, or {EARLY} evaluations")
     most, rows = max(counts.values()), sum(true.values())
     right, answered = predictions["right"], predictions["predicted"]
     common = [label for label in true if counts.get(label, 0) >= 0.5 * sum(counts.values()) / len(counts)]
@@ -154,7 +157,7 @@ def _balanced(recipe: Recipe) -> Recipe:
 class_imbalance = Check(
     look,
     symptom="The accuracy is high from the start, and hardly above the share of the most frequent class.",
-    sick=Example(fault="class_imbalance", data="blobs", rows=1200, noise=1.0, model="mlp", width=8, lr=0.02, epochs=8),
+    sick=Example(fault="class_imbalance", data="blobs", rows=3000, noise=1.0, model="mlp", width=8, lr=0.02, epochs=8),
     near_miss=Example(
         fault="class_imbalance", data="blobs", rows=3000, noise=0.4, model="mlp", width=32, optimizer="adam", lr=0.01
     ),

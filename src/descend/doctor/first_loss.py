@@ -78,8 +78,8 @@ def _own_init(chart: Chart) -> bool:
 first_loss = Check(
     look,
     symptom="The loss begins far too high and falls steeply at first: a hockey stick.",
-    sick=Example(fault="first_loss", data="digits", model="mlp", width=64, optimizer="adam", epochs=3),
-    near_miss=Example(data="digits", model="mlp", width=64, init="he", optimizer="adam", epochs=3),
+    sick=Example(fault="first_loss", data="digits", model="mlp", depth=1, width=128, optimizer="adam", epochs=3),
+    near_miss=Example(data="digits", model="mlp", width=64, init="he_normal", optimizer="adam", epochs=3),
     look_alike="A pretrained network, whose first loss is below ln K, and wide outputs, which make it up to 1.6 ln K.",
     source="Karpathy 2019, A recipe for training neural networks (verify loss @ init)",
     explains=frozenset({"loss_spikes"}),

@@ -52,7 +52,7 @@ minority_never_predicted = Check(
     look,
     symptom="The accuracy looks good, and one class has a recall of zero.",
     sick=Example(
-        fault="minority_never_predicted", data="blobs", rows=1200, noise=0.9, model="mlp", width=8, lr=0.02, epochs=6
+        fault="minority_never_predicted", data="blobs", rows=2000, noise=1.0, model="mlp", width=16, lr=0.01, epochs=5
     ),
     near_miss=Example(
         fault="minority_never_predicted", data="blobs", rows=1200, noise=0.4, model="mlp", width=32, lr=0.1, epochs=20

@@ -44,9 +44,10 @@ def look(chart: Chart) -> Finding | Unknown | None:
         )
     ]
     ahead = _ahead(chart)
+    says = f" {ahead.says}" if ahead else ""
     return Finding(
         f"About {100 * (wrong - right):.0f} % of the training labels look wrong: the five nearest training rows "
-        f"contradict {wrong:.2g} of them, but only {right:.2g} of the validation labels.{f' {ahead.says}' if ahead else ''}",
+        f"contradict {wrong:.2g} of them, but only {right:.2g} of the validation labels.{says}",
         (*evidence, *([ahead] if ahead else [])),
         sure=0.92 if ahead else 0.75,
         where="training labels",

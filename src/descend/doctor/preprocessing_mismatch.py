@@ -117,8 +117,8 @@ def _judged(chart: Chart) -> tuple[Evidence, ...]:
         wrong, at_home = across["disagree"], within["disagree"]
         if apart(min(wrong, 1.0), across["rows"], min(at_home, 1.0), within["rows"]) > CLEAR:
             says = (
-                f"The five nearest training rows predict {wrong:.2g} of the validation rows wrong, and {at_home:.2g} of "
-                "the training rows."
+                f"The five nearest training rows predict {wrong:.2g} of the validation rows wrong, and {at_home:.2g} "
+                "of the training rows."
             )
             found.append(Evidence("facts/data/validation/train_neighbours", wrong, at_home, says))
     return tuple(found)

@@ -20,7 +20,7 @@ from descend.doctor._training import room
 from descend.recipe import Recipe
 
 LIMITED: Final = 30.0  # times smaller the largest stable learning rate is; pixels 0 to 1 have 1.6, raw bonus data 63
-HUGE: Final = 1000.0  # before training there is no other witness; pixels 0 to 16 have 365 and train, wine has 140,000
+HUGE: Final = 1000.0  # where a loss that grows is no mere matter of the rate; pixels 0 to 16 have 365, wine 140,000
 SMALL: Final = 0.02  # root mean square: then biases learn alone; scikit-learn's diabetes columns have 0.048
 BEHIND: Final = 0.25  # of the way from the neighbours' answers to chance; healthy runs on raw inputs have 0.1 or less
 LARGE_START: Final = 3.0  # the first loss, in units of what it should be
@@ -37,7 +37,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     size = math.hypot(facts["input_mean"], facts["input_std"])
     if not (limited >= LIMITED or size < SMALL):
         return None
-    witness = _before(chart, limited) if before_training(chart) else _harm(chart)
+    witness = _before(chart, limited) if before_training(chart) else _harm(chart, limited)
     if not isinstance(witness, Evidence):
         return witness
     return _finding(chart, facts, limited, size, witness)
@@ -54,8 +54,8 @@ def _before(chart: Chart, limited: float) -> Evidence | None:
     return None
 
 
-def _harm(chart: Chart) -> Evidence | Unknown | None:
-    if diverged(chart):
+def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
+    if limited >= HUGE and diverged(chart):
         last = chart.last("loss/batch")
         return Evidence("loss/batch", last, chart.fact("start", "loss") or 0.0, f"The loss grew to {last:.2g}.")
     left = room(chart)
@@ -110,9 +110,16 @@ def _scaled(recipe: Recipe) -> Recipe:
 unscaled_inputs = Check(
     look,
     symptom="Training is slow at every learning rate that does not diverge, or units saturate at once.",
-    sick=Example(data="employee_bonus", rows=200, validation=0.2, model="linear", optimizer="sgd", lr=1e-3, epochs=20),
+    sick=Example(fault="unscaled_inputs", data="digits", model="mlp", width=32, optimizer="sgd", lr=0.05, epochs=5),
     near_miss=Example(
-        data="employee_bonus", rows=200, validation=0.2, scale="standard", model="linear", optimizer="sgd", lr=0.05
+        data="employee_bonus",
+        rows=200,
+        validation=0.2,
+        scale="none",
+        model="linear",
+        optimizer="sgd",
+        lr=3e-3,
+        epochs=40,
     ),
     look_alike="Columns that are not scaled, under an optimizer or a normalisation that copes: the fit is good.",
     source="LeCun et al. 1998, Efficient BackProp, section 4.3",

@@ -15,12 +15,14 @@ from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
 from descend.doctor._data import DATA, before_training, diverged, score, split
+from descend.doctor._training import room
 from descend.recipe import Recipe
 
 LARGE: Final = 10.0  # root mean square of the targets; standardised ones have 1
 SMALL: Final = 0.02  # below it the squared error and its gradient vanish beside weight decay and Adam's eps
 OFFSET: Final = 10.0  # the mean, in deviations: then most of the loss is the mean
 WASTED: Final = 0.3  # of the evaluations, in which the answers are worse than the mean of the targets (R2 below 0)
+BEHIND: Final = 0.25  # of the way from the neighbours' answers to the mean, at the end; runs that got there have 0
 
 
 def look(chart: Chart) -> Finding | Unknown | None:
@@ -72,8 +74,9 @@ def _harm(chart: Chart) -> Evidence | Unknown | None:
     r2 = score(chart, "train")
     if len(r2.y) < 3:
         return Unknown("three evaluations on training rows")
-    wasted = float((r2.y < 0).mean())
-    if wasted < WASTED:
+    wasted, left = float((r2.y < 0).mean()), room(chart)
+    behind = left.share > BEHIND and left.certain if left else r2.y[-1] < 0
+    if wasted < WASTED or not behind:
         return None
     says = (
         f"In {100 * wasted:.0f} % of the evaluations the answers were worse than the mean of the targets (R2 below 0)."

@@ -56,7 +56,9 @@ validation_leak = Check(
     look,
     symptom="The validation loss is as good as the training loss, however much the network overfits.",
     sick=Example(fault="validation_leak", data="moons", model="mlp", width=16, lr=0.1, epochs=5),
-    near_miss=Example(fault="none", data="employee_bonus", rows=300, validation=0.2, scale="standard", epochs=5),
+    near_miss=Example(
+        fault="none", data="employee_bonus", rows=300, validation=0.2, scale="standard", lr=0.1, epochs=20
+    ),
     look_alike="Rows of few whole numbers, which are equal by chance, within training as often as across the splits.",
     source="Kapoor & Narayanan 2023, Leakage and the reproducibility crisis in machine-learning-based science",
 )
