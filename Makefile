@@ -3,6 +3,7 @@
 
 PYTHON ?=
 PYTEST_FLAGS ?= -n auto --maxprocesses=4
+DOCTOR_FLAGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,10 +13,10 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME  # they would mix other packages into .venv
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs constraints clean
+.PHONY: help demo test lint format docs doctor-bench constraints clean
 
 help:  ## list what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/with-all  ## set up, and compare batch, mini-batch and stochastic gradient descent
 	$(BIN)/descend compare
@@ -35,6 +36,9 @@ format: $(VENV)/with-dev  ## bring every file into the style that lint asks for
 
 docs: $(VENV)/with-all  ## write docs/problems.md, the reference of what the doctor looks for
 	$(BIN)/descend list checks --markdown > docs/problems.md
+
+doctor-bench: $(VENV)/with-dev  ## train runs with and without bugs, and count how often the doctor is right
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.doctor $(DOCTOR_FLAGS)
 
 constraints: $(BIN)/python  ## renew constraints.txt with the newest versions that go together
 	$(BIN)/python -m venv --clear $(VENV)/fresh
