@@ -61,8 +61,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
 double_softmax = Check(
     look,
     symptom="The loss stops far above zero and falls slowly, while the accuracy may be good.",
-    sick=Example(fault="double_softmax", data="blobs", model="mlp", width=32, lr=0.1, epochs=15),
-    near_miss=Example(fault="log_softmax_and_nll", data="blobs", model="mlp", width=32, lr=0.1, epochs=15),
+    sick=Example(fault="double_softmax", data="digits", model="mlp", width=32, lr=0.3, epochs=4),
+    near_miss=Example(fault="log_softmax_and_nll", data="digits", model="mlp", width=32, lr=0.3, epochs=4),
     look_alike="A log-softmax with the negative log-likelihood, a sigmoid with nn.BCELoss, probabilities as targets.",
     source="PyTorch, documentation of nn.CrossEntropyLoss: the input is expected to contain unnormalised logits",
     explains=LEARNS_NOTHING | {"first_loss"},

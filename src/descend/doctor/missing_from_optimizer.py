@@ -46,8 +46,10 @@ def look(chart: Chart) -> Finding | Unknown | None:
 missing_from_optimizer = Check(
     look,
     symptom="It learns far less than it should, and some weights never change.",
-    sick=Example(fault="missing_from_optimizer", data="moons", model="mlp", width=32, lr=0.1, epochs=10),
-    near_miss=Example(fault="frozen_body", data="moons", model="mlp", width=32, lr=0.1, epochs=10),
+    sick=Example(
+        fault="missing_from_optimizer", data="spirals", model="mlp", width=32, optimizer="adam", lr=0.01, epochs=25
+    ),
+    near_miss=Example(fault="frozen_body", data="spirals", model="mlp", width=32, optimizer="adam", lr=0.01, epochs=25),
     look_alike="Fine-tuning: the first layers are frozen, or only the last ones were given to the optimizer.",
     source="PyTorch, documentation of torch.optim: an optimizer trains the parameters it is given",
     explains=LEARNS_NOTHING,

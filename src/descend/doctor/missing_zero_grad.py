@@ -49,7 +49,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
 missing_zero_grad = Check(
     look,
     symptom="The loss falls at first, then swings up and down in slow waves, or explodes at any learning rate.",
-    sick=Example(fault="missing_zero_grad", data="moons", model="mlp", width=32, optimizer="sgd", lr=0.05, epochs=15),
+    sick=Example(fault="missing_zero_grad", data="moons", model="mlp", width=32, lr=0.3, epochs=15),
     near_miss=Example(
         fault="none", data="moons", model="mlp", width=32, lr=0.3, epochs=15, batch_size=64, micro_batch=16
     ),

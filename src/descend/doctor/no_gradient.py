@@ -125,8 +125,8 @@ def _unused(cut: list[str]) -> Finding:
 no_gradient = Check(
     look,
     symptom="Some layers, or all of them, keep the weights that they began with.",
-    sick=Example(fault="no_gradient", data="moons", model="mlp", width=32, lr=0.1, epochs=10),
-    near_miss=Example(fault="frozen_body", data="moons", model="mlp", width=32, lr=0.1, epochs=10),
+    sick=Example(fault="no_gradient", data="spirals", model="mlp", width=32, optimizer="adam", lr=0.01, epochs=25),
+    near_miss=Example(fault="frozen_body", data="spirals", model="mlp", width=32, optimizer="adam", lr=0.01, epochs=25),
     look_alike="Layers frozen on purpose, and parts that only another use of the model needs.",
     source="PyTorch notes, Autograd mechanics: locally disabling gradient computation",
     explains=LEARNS_NOTHING | {"update_ratio", "missing_from_optimizer"},

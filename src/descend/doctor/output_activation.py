@@ -12,7 +12,7 @@ from typing import Final
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
-from descend.doctor._code import LEARNS_NOTHING, facts
+from descend.doctor._code import LEARNS_NOTHING, facts, names
 
 RANGES: Final = {"relu": (0.0, math.inf), "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
@@ -30,6 +30,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
         return _bounded_logits(loss, last)
     if last not in RANGES or loss not in NUMBERS:
         return None
+    if last == "relu" and _dead(chart):
+        return _zero_for_all()
     low, high = RANGES[last]
     least, most = _targets(chart)
     if least is None or most is None or not most > least:
@@ -60,6 +62,27 @@ def _targets(chart: Chart) -> tuple[float | None, float | None]:
         if least is not None and most is not None:
             return least, most
     return None, None
+
+
+def _dead(chart: Chart) -> bool:
+    """Whether no parameter ever got a gradient that was not zero."""
+    trained = {*names(chart, "network", "names")} - {*names(chart, "network", "frozen")}
+    return bool(trained) and trained <= {*names(chart, "gradients", "zero")}
+
+
+def _zero_for_all() -> Finding:
+    return Finding(
+        "The model ends in a relu that answers 0 to every row, and a relu that is at 0 passes no gradient back: the "
+        "gradient of all parameters was exactly zero at every checked step.",
+        (Evidence("facts/gradients/zero", 0, 0, "The gradient of every parameter was 0 at every checked step."),),
+        sure=0.95,
+        remedies=(
+            Remedy(
+                "Let the model end in its last linear layer; where answers must not be negative, take a softplus.",
+                diff={"nn.Linear(64, 1), nn.ReLU()": "nn.Linear(64, 1)"},
+            ),
+        ),
+    )
 
 
 def _bounded_logits(loss: str, last: str) -> Finding:

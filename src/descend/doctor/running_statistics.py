@@ -64,12 +64,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
 running_statistics = Check(
     look,
     symptom="The validation loss is far above the training loss of the same kind of rows, or jumps about.",
-    sick=Example(
-        fault="running_statistics", data="blobs", model="mlp", width=32, norm="batch", lr=0.1, epochs=15, batch_size=40
-    ),
-    near_miss=Example(
-        fault="none", data="blobs", model="mlp", width=32, norm="batch", lr=0.1, epochs=15, batch_size=40
-    ),
+    sick=Example(fault="running_statistics", data="digits", model="mlp", width=32, norm="batch", lr=0.3, epochs=4),
+    near_miss=Example(fault="none", data="digits", model="mlp", width=32, norm="batch", lr=0.3, epochs=4),
     look_alike="Overfitting, where the training rows themselves are answered well in evaluation mode.",
     source="Ioffe & Szegedy 2015, algorithm 2; Li et al. 2019 for dropout before batch norm",
     explains=frozenset({"chance_level", "overfitting", "plateau", "preprocessing_mismatch", "underfitting"}),

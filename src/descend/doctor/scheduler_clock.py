@@ -97,8 +97,8 @@ def _finding(sentence: str, says: str, value: float, sure: float) -> Finding:
 scheduler_clock = Check(
     look,
     symptom="The learning rate is gone after a few epochs, or hardly changes; learning stops early or never begins.",
-    sick=Example(fault="scheduler_clock", data="moons", model="mlp", width=32, lr=0.1, schedule="step", epochs=15),
-    near_miss=Example(fault="none", data="moons", model="mlp", width=32, lr=0.1, schedule="one_cycle", epochs=15),
+    sick=Example(fault="scheduler_clock", data="moons", model="mlp", width=32, lr=0.5, schedule="step", epochs=20),
+    near_miss=Example(fault="none", data="moons", model="mlp", width=32, lr=0.5, schedule="one_cycle", epochs=20),
     look_alike="Schedules that count updates and are stepped with them: one-cycle, warm-up, cyclic, warm restarts.",
     source="PyTorch, documentation of torch.optim.lr_scheduler: how to adjust the learning rate",
     explains=frozenset({"lr_too_low", "plateau", "underfitting", "update_ratio"}),

@@ -68,8 +68,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
 summed_loss = Check(
     look,
     symptom="The loss is a hundred times what others report, and jumps or diverges at a usual learning rate.",
-    sick=Example(fault="summed_loss", data="digits", model="mlp", width=32, lr=0.1, epochs=3),
-    near_miss=Example(fault="summed_loss_with_its_rate", data="digits", model="mlp", width=32, lr=0.1, epochs=3),
+    sick=Example(fault="summed_loss", data="digits", model="mlp", width=32, lr=0.3, epochs=4),
+    near_miss=Example(fault="summed_loss_with_its_rate", data="digits", model="mlp", width=32, lr=0.3, epochs=4),
     look_alike="A sum with a learning rate to match, or with Adam, which divides the scale out.",
     source="Goyal et al. 2017, section 2.1: the gradient of the mean, and what the batch size does to it",
     explains=LEARNS_NOTHING | STEPS_TOO_LONG | {"first_loss", "last_batch", "noisy_batches"},

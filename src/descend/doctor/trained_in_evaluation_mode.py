@@ -50,10 +50,17 @@ trained_in_evaluation_mode = Check(
     look,
     symptom="Dropout or batch norm seems to do nothing; the network overfits as if there were none.",
     sick=Example(
-        fault="trained_in_evaluation_mode", data="moons", model="mlp", width=32, dropout=0.3, lr=0.1, epochs=10
+        fault="trained_in_evaluation_mode",
+        data="digits",
+        model="mlp",
+        width=32,
+        norm="batch",
+        batch_size=64,
+        lr=0.05,
+        epochs=5,
     ),
     near_miss=Example(
-        fault="frozen_batch_norm", data="moons", model="mlp", width=32, norm="batch", lr=0.1, epochs=10, batch_size=50
+        fault="frozen_batch_norm", data="digits", model="mlp", width=32, norm="batch", batch_size=64, lr=0.05, epochs=5
     ),
     look_alike="Batch norm kept in evaluation mode on purpose while the rest of the model is in training mode.",
     source="PyTorch notes, Autograd mechanics: evaluation mode",

@@ -51,7 +51,9 @@ def look(chart: Chart) -> Finding | Unknown | None:
 twice_in_optimizer = Check(
     look,
     symptom="Training is less stable than its learning rate lets one expect, and a layer changes faster than the rest.",
-    sick=Example(fault="twice_in_optimizer", data="moons", model="mlp", width=32, lr=0.1, epochs=10),
+    sick=Example(
+        fault="twice_in_optimizer", data="employee_bonus", model="linear", validation=0.2, lr=0.005, epochs=40
+    ),
     near_miss=Example(fault="two_optimizers", data="moons", model="mlp", width=32, lr=0.1, epochs=10),
     look_alike="Several optimizers, each with parameters of its own, as in a GAN.",
     source="PyTorch, torch.optim.Optimizer.add_param_group, which refuses it within one optimizer",

@@ -13,7 +13,18 @@ from torch import Tensor, nn
 
 from descend.data._dataset import Split
 from descend.errors import RecipeError
-from descend.faults._loop import Loop, append, each_split, last_linear, new_optimizer, nothing
+from descend.faults._loop import (
+    Loop,
+    append,
+    clock_of,
+    each_split,
+    last_linear,
+    new_optimizer,
+    nothing,
+    require_loss,
+    require_numbers,
+    sum_rows,
+)
 
 # --- gradients --------------------------------------------------------------------------------------------------------
 
@@ -81,9 +92,10 @@ def layers_in_a_list(loop: Loop) -> None:
     wrong:  self.layers = [nn.Linear(64, 64) for _ in range(3)]
     right:  self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(3))
     """
-    children = loop.model.named_children()
-    name = next(name for name, child in children if isinstance(child, nn.ModuleList) and list(child.parameters()))
-    layers = list(getattr(loop.model, name))
+    lists = [(name, child) for name, child in loop.model.named_children() if isinstance(child, nn.ModuleList)]
+    name, layers = next(((name, list(each)) for name, each in lists if list(each.parameters())), ("", []))
+    if not layers:
+        raise RecipeError(f"The model '{loop.recipe.model}' has no list of layers: take mlp or cnn.")
     delattr(loop.model, name)
     setattr(loop.model, name, layers)
     loop.optimize(loop.model.parameters())
@@ -133,6 +145,7 @@ def double_softmax(loop: Loop) -> None:
     wrong:  nn.Sequential(..., nn.Linear(64, 10), nn.Softmax(dim=-1)), nn.CrossEntropyLoss()
     right:  nn.Sequential(..., nn.Linear(64, 10)), nn.CrossEntropyLoss()
     """
+    require_loss(loop, "cross_entropy")
     append(loop, "softmax", nn.Softmax(dim=-1))
 
 
@@ -142,6 +155,7 @@ def double_sigmoid(loop: Loop) -> None:
     wrong:  nn.Sequential(..., nn.Linear(64, 1), nn.Sigmoid()), nn.BCEWithLogitsLoss()
     right:  nn.Sequential(..., nn.Linear(64, 1)), nn.BCEWithLogitsLoss()
     """
+    require_loss(loop, "bce_with_logits")
     append(loop, "sigmoid", nn.Sigmoid())
 
 
@@ -151,6 +165,7 @@ def output_activation(loop: Loop) -> None:
     wrong:  nn.Sequential(..., nn.Linear(64, 1), nn.ReLU())
     right:  nn.Sequential(..., nn.Linear(64, 1))
     """
+    require_loss(loop, "mse", "mae", "huber")
     append(loop, "relu", nn.ReLU())
 
 
@@ -160,7 +175,18 @@ def sigmoid_output(loop: Loop) -> None:
     wrong:  nn.Sequential(..., nn.Linear(64, 1), nn.Sigmoid()), nn.MSELoss()
     right:  nn.Sequential(..., nn.Linear(64, 1)), nn.MSELoss()
     """
+    require_loss(loop, "mse", "mae", "huber")
     append(loop, "sigmoid", nn.Sigmoid())
+
+
+def relu_logits(loop: Loop) -> None:
+    """The model of a classification ends in a ReLU, so that no logit is negative.
+
+    wrong:  nn.Sequential(..., nn.Linear(64, 10), nn.ReLU()), nn.CrossEntropyLoss()
+    right:  nn.Sequential(..., nn.Linear(64, 10)), nn.CrossEntropyLoss()
+    """
+    require_loss(loop, "cross_entropy", "bce_with_logits")
+    append(loop, "relu", nn.ReLU())
 
 
 def broadcast_loss(loop: Loop) -> None:
@@ -169,6 +195,7 @@ def broadcast_loss(loop: Loop) -> None:
     wrong:  loss = ((model(x) - y) ** 2).mean()            # [n, 1] - [n] is [n, n]
     right:  loss = ((model(x).squeeze(-1) - y) ** 2).mean()
     """
+    require_loss(loop, "mse", "mae", "huber")
     loop.train = Split(loop.train.inputs, loop.train.targets.flatten())
     if loop.validation:
         loop.validation = Split(loop.validation.inputs, loop.validation.targets.flatten())
@@ -181,9 +208,7 @@ def summed_loss(loop: Loop) -> None:
     wrong:  nn.CrossEntropyLoss(reduction="sum")
     right:  nn.CrossEntropyLoss()
     """
-    for module in loop.criterion.modules() if isinstance(loop.criterion, nn.Module) else ():
-        if hasattr(module, "reduction"):
-            module.reduction = "sum"
+    sum_rows(loop)
 
 
 def loss_mismatch(loop: Loop) -> None:
@@ -192,7 +217,8 @@ def loss_mismatch(loop: Loop) -> None:
     wrong:  nn.NLLLoss()(model(x), y)
     right:  nn.CrossEntropyLoss()(model(x), y)
     """
-    loop.criterion = nn.NLLLoss()
+    require_loss(loop, "cross_entropy")
+    loop.use(nn.NLLLoss())
 
 
 def nll_of_probabilities(loop: Loop) -> None:
@@ -201,8 +227,9 @@ def nll_of_probabilities(loop: Loop) -> None:
     wrong:  nn.NLLLoss()(torch.softmax(model(x), dim=-1), y)
     right:  nn.NLLLoss()(torch.log_softmax(model(x), dim=-1), y)
     """
+    require_loss(loop, "cross_entropy")
     append(loop, "softmax", nn.Softmax(dim=-1))
-    loop.criterion = nn.NLLLoss()
+    loop.use(nn.NLLLoss())
 
 
 def one_output_cross_entropy(loop: Loop) -> None:
@@ -211,7 +238,8 @@ def one_output_cross_entropy(loop: Loop) -> None:
     wrong:  nn.CrossEntropyLoss()(model(x), y)             # both [n, 1]
     right:  nn.BCEWithLogitsLoss()(model(x), y)
     """
-    loop.criterion = nn.CrossEntropyLoss()
+    require_loss(loop, "bce_with_logits")
+    loop.use(nn.CrossEntropyLoss())
 
 
 def log_of_zero(loop: Loop) -> None:
@@ -220,7 +248,8 @@ def log_of_zero(loop: Loop) -> None:
     wrong:  loss = -torch.softmax(model(x), -1)[range(n), y].log().mean()
     right:  loss = nn.functional.cross_entropy(model(x), y)
     """
-    loop.criterion = lambda outputs, targets: -outputs.softmax(-1).gather(1, targets[:, None]).log().mean()
+    require_loss(loop, "cross_entropy")
+    loop.criterion = lambda outputs, targets: -outputs.softmax(-1).gather(-1, targets[..., None]).log().mean()
 
 
 # --- training and evaluation mode -------------------------------------------------------------------------------------
@@ -250,6 +279,7 @@ def batch_dependence(loop: Loop) -> None:
     wrong:  x = (x - x.mean(0)) / x.std(0)                 # in forward
     right:  x = (x - self.mean) / self.std                 # of the training rows
     """
+    require_numbers(loop)
     loop.model = nn.Sequential(OrderedDict(standardise=_ByBatch(), network=loop.model))
 
 
@@ -349,6 +379,7 @@ def non_finite_data(loop: Loop) -> None:
     wrong:  table = pd.read_csv(file)
     right:  table = pd.read_csv(file).dropna()
     """
+    require_numbers(loop)
     inputs = loop.train.inputs.clone()
     inputs[17].flatten()[0] = torch.nan
     loop.train = Split(inputs, loop.train.targets)
@@ -383,6 +414,7 @@ def preprocessing_mismatch(loop: Loop) -> None:
     wrong:  train_x = (train_x - mean) / std
     right:  train_x = (train_x - mean) / std; validation_x = (validation_x - mean) / std
     """
+    require_numbers(loop)
     _validation(loop)
     x = loop.train.inputs
     columns = (0,) if x.dim() == 2 else tuple(range(x.dim()))  # an image has one mean
@@ -395,6 +427,7 @@ def validation_in_other_units(loop: Loop) -> None:
     wrong:  train_x = train_x / 255
     right:  train_x = train_x / 255; validation_x = validation_x / 255
     """
+    require_numbers(loop)
     inputs, targets = _validation(loop)
     loop.validation = Split(inputs * 255, targets)
 
@@ -405,6 +438,7 @@ def unscaled_inputs(loop: Loop) -> None:
     wrong:  x = pixels                                     # 0 to 255
     right:  x = pixels / 255
     """
+    require_numbers(loop)
     each_split(loop, lambda inputs, targets: (inputs * 255, targets))
 
 
@@ -414,6 +448,7 @@ def unscaled_targets(loop: Loop) -> None:
     wrong:  y = price
     right:  y = (price - mean) / std
     """
+    require_loss(loop, "mse", "mae", "huber")
     each_split(loop, lambda inputs, targets: (inputs, targets * 3000 + 20_000))
 
 
@@ -423,6 +458,7 @@ def useless_columns(loop: Loop) -> None:
     wrong:  table["price"] = 0
     right:  table["price"] = read("price")
     """
+    require_numbers(loop)
     each_split(loop, lambda inputs, targets: (_with_last_column(inputs, torch.full_like(inputs[..., 0], 3)), targets))
 
 
@@ -432,6 +468,7 @@ def duplicate_column(loop: Loop) -> None:
     wrong:  x = table[["age", "rooms", "age"]]
     right:  x = table[["age", "rooms", "price"]]
     """
+    require_numbers(loop)
     each_split(loop, lambda inputs, targets: (_with_last_column(inputs, inputs[..., 0]), targets))
 
 
@@ -441,6 +478,7 @@ def class_imbalance(loop: Loop) -> None:
     wrong:  nn.CrossEntropyLoss()
     right:  nn.CrossEntropyLoss(weight=1 / share_of_each_class)
     """
+    require_loss(loop, "cross_entropy")
     each_split(loop, lambda inputs, targets: _thinned(inputs, targets, share=0.02))
 
 
@@ -450,6 +488,7 @@ def minority_never_predicted(loop: Loop) -> None:
     wrong:  nn.CrossEntropyLoss()
     right:  nn.CrossEntropyLoss(weight=1 / share_of_each_class)
     """
+    require_loss(loop, "cross_entropy")
     each_split(loop, lambda inputs, targets: _thinned(inputs, targets, share=0.05))
 
 
@@ -459,9 +498,10 @@ def mislabelled(loop: Loop) -> None:
     wrong:  y = labels_of_one_hasty_annotator
     right:  y = labels_that_two_annotators_agree_on
     """
+    require_loss(loop, "cross_entropy")
     inputs, targets = loop.train
     classes = int(targets.max()) + 1
-    wrong = torch.rand(len(targets)) < 0.3
+    wrong = torch.rand(targets.shape) < 0.3
     other = (targets + torch.randint(1, classes, targets.shape)) % classes
     loop.train = Split(inputs, torch.where(wrong, other, targets))
 
@@ -481,6 +521,7 @@ def label_range(loop: Loop) -> None:
     wrong:  nn.BCEWithLogitsLoss()(model(x), y)            # y is -1 or 1
     right:  nn.BCEWithLogitsLoss()(model(x), (y + 1) / 2)
     """
+    require_loss(loop, "bce_with_logits")
     each_split(loop, lambda inputs, targets: (inputs, 2 * targets - 1))
 
 
@@ -498,10 +539,11 @@ class _Mixed(nn.Module):
 
 
 def _require_schedule(loop: Loop, *clocks: str) -> None:
-    if loop.scheduler is None or loop.scheduler_clock not in clocks:
+    recipe = loop.recipe
+    if (recipe.schedule == "constant" and not recipe.warmup) or clock_of(recipe) not in clocks:
         raise RecipeError(
-            f"The schedule '{loop.recipe.schedule}' is not stepped once a {' or '.join(clocks)}. Take another, "
-            f"such as {'cosine' if 'epoch' in clocks else 'one_cycle'}."
+            f"The schedule '{recipe.schedule}' with warmup {recipe.warmup} is not stepped by {' or '.join(clocks)}: "
+            f"take another, such as {'cosine' if 'epoch' in clocks else 'one_cycle'} without."
         )
 
 
@@ -517,6 +559,8 @@ def _with_last_column(inputs: Tensor, column: Tensor) -> Tensor:
 
 def _thinned(inputs: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Rows without most of those of the last class: as many remain as `share` of the other rows."""
+    if targets.dim() > 1:
+        raise RecipeError("Rows with several targets cannot be thinned by class: take data with one class a row.")
     others = targets != targets.max()
     rare = (~others).nonzero().flatten()[: max(1, round(share * int(others.sum())))]
     kept = torch.cat([others.nonzero().flatten(), rare])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from descend.faults._loop import Loop, append, each_split, last_linear, new_optimizer
+from descend.faults._loop import Loop, append, each_split, last_linear, new_optimizer, require_loss, sum_rows
 
 
 def frozen_body(loop: Loop) -> None:
@@ -31,23 +31,27 @@ def zero_grad_after_step(loop: Loop) -> None:
 
 def log_softmax_and_nll(loop: Loop) -> None:
     """A model that ends in a log-softmax, and the loss that takes logarithms of probabilities: cross-entropy in two."""
+    require_loss(loop, "cross_entropy")
     append(loop, "log_softmax", nn.LogSoftmax(dim=-1))
-    loop.criterion = nn.NLLLoss()
+    loop.use(nn.NLLLoss())
 
 
 def log_softmax_and_cross_entropy(loop: Loop) -> None:
     """A log-softmax before cross-entropy, which applies one: the second changes nothing, since it finds a sum of 1."""
+    require_loss(loop, "cross_entropy")
     append(loop, "log_softmax", nn.LogSoftmax(dim=-1))
 
 
 def sigmoid_and_bce(loop: Loop) -> None:
     """A model that ends in a sigmoid, and the binary cross-entropy that takes probabilities."""
+    require_loss(loop, "bce_with_logits")
     append(loop, "sigmoid", nn.Sigmoid())
-    loop.criterion = nn.BCELoss()
+    loop.use(nn.BCELoss())
 
 
 def soft_targets(loop: Loop) -> None:
     """Cross-entropy against probabilities, as in distillation: its targets are floats, and have a column a class."""
+    require_loss(loop, "cross_entropy")
     classes = int(loop.train.targets.max()) + 1
     teacher = nn.functional.one_hot
     each_split(loop, lambda inputs, targets: (inputs, 0.9 * teacher(targets, classes) + 0.1 / classes))
@@ -55,6 +59,7 @@ def soft_targets(loop: Loop) -> None:
 
 def sigmoid_of_shares(loop: Loop) -> None:
     """A regression on shares between 0 and 1, whose model ends in a sigmoid."""
+    require_loss(loop, "mse", "mae", "huber")
     low, high = loop.train.targets.min(), loop.train.targets.max()
     each_split(loop, lambda inputs, targets: (inputs, ((targets - low) / (high - low)).clamp(0, 1)))
     append(loop, "sigmoid", nn.Sigmoid())
@@ -62,6 +67,7 @@ def sigmoid_of_shares(loop: Loop) -> None:
 
 def relu_of_amounts(loop: Loop) -> None:
     """A regression on amounts that are never negative, whose model ends in a ReLU; its bias begins at their mean."""
+    require_loss(loop, "mse", "mae", "huber")
     low = loop.train.targets.min()
     each_split(loop, lambda inputs, targets: (inputs, (targets - low).clamp(min=0)))
     _, _, head = last_linear(loop.model)
@@ -71,8 +77,7 @@ def relu_of_amounts(loop: Loop) -> None:
 
 def summed_loss_with_its_rate(loop: Loop) -> None:
     """A loss summed over batches that all have the same size, and a learning rate divided by that size."""
-    assert isinstance(loop.criterion, nn.Module)
-    loop.criterion.reduction = "sum"
+    sum_rows(loop)
     loop.drop_last = True
     for group in loop.optimizers[0].param_groups:
         group["lr"] /= loop.batch_size

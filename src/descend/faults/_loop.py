@@ -43,6 +43,7 @@ class Loop:
     """Everything that the training loop below uses. A fault is a function that changes some of it."""
 
     recipe: Recipe
+    loss: str  # its name in `descend.LOSSES`
     train: Split
     validation: Split | None
     model: nn.Module
@@ -56,7 +57,7 @@ class Loop:
     before_epoch: Callable[[nn.Module], object] = nn.Module.train
     before_validation: Callable[[nn.Module], object] = nn.Module.eval
     backward: Callable[[Tensor], None] = Tensor.backward
-    scheduler_clock: Literal["batch", "epoch", "never"] = "epoch"
+    scheduler_clock: Literal["batch", "epoch", "never"] | None = None  # that of the schedule where it is None
 
     def __post_init__(self) -> None:
         self.optimize(self.model.parameters())
@@ -69,10 +70,12 @@ class Loop:
         return max(1, batches // self.accumulate)
 
     def optimize(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Make the optimizer and its scheduler, for these parameters."""
+        """Make the optimizer anew, for these parameters."""
         self.optimizers = [new_optimizer(self.recipe, parameters)]
-        self.scheduler, clock = _scheduler(self.recipe, self.optimizers[0], self.epochs, self.updates)
-        self.scheduler_clock = clock
+
+    def use(self, loss: nn.Module) -> None:
+        """Take another loss."""
+        self.criterion = EveryPosition(loss) if isinstance(self.criterion, EveryPosition) else loss
 
     def loader(self, split: Split, *, shuffle: bool, drop_last: bool = False) -> DataLoader[Any]:
         order = torch.Generator().manual_seed(self.recipe.seed)
@@ -107,13 +110,15 @@ def train(loop: Loop, *, runs: str | Path = "runs", name: str | None = None) -> 
     model, criterion = loop.model, loop.criterion
     training = loop.loader(loop.train, shuffle=loop.shuffle, drop_last=loop.drop_last)
     validation = loop.loader(loop.validation, shuffle=False) if loop.validation else None
+    scheduler = new_scheduler(loop)
+    clock = loop.scheduler_clock or clock_of(loop.recipe)
     with watch(
         model,
         loop.optimizers,
         loss=criterion,
         train=training,
         validation=validation,
-        scheduler=loop.scheduler,
+        scheduler=scheduler,
         runs=runs,
         name=name,
         settings=loop.recipe.chosen(),
@@ -131,8 +136,10 @@ def train(loop: Loop, *, runs: str | Path = "runs", name: str | None = None) -> 
                 loop.backward(loss / loop.accumulate if loop.accumulate > 1 else loss)
                 if (number + 1) % loop.accumulate == 0:
                     update(loop)
-            if loop.scheduler and loop.scheduler_clock == "epoch":
-                loop.scheduler.step()
+                    if scheduler and clock == "batch":
+                        scheduler.step()
+            if scheduler and clock == "epoch":
+                scheduler.step()
             if validation:
                 validate(loop, validation)
     return watched.run
@@ -155,8 +162,6 @@ def update(loop: Loop) -> None:
         optimizer.step()
     if loop.zero_grad == "after the step":
         zero_grad(loop)
-    if loop.scheduler and loop.scheduler_clock == "batch":
-        loop.scheduler.step()
 
 
 def validate(loop: Loop, validation: DataLoader[Any]) -> float:
@@ -172,6 +177,25 @@ def validate(loop: Loop, validation: DataLoader[Any]) -> float:
 
 def nothing(_: nn.Module) -> None:
     """In the place of `nn.Module.train` or `nn.Module.eval`."""
+
+
+def require_loss(loop: Loop, *losses: str) -> None:
+    """Raise RecipeError unless the recipe has one of these losses."""
+    if loop.loss not in losses:
+        raise RecipeError(f"This loop needs the loss {' or '.join(losses)}, but {loop.recipe.data} has {loop.loss}.")
+
+
+def require_numbers(loop: Loop) -> None:
+    """Raise RecipeError unless the inputs are numbers."""
+    if not loop.train.inputs.is_floating_point():
+        raise RecipeError(f"This loop needs numbers as inputs, but {loop.recipe.data} has tokens.")
+
+
+def sum_rows(loop: Loop) -> None:
+    """Let the loss be the sum over rows."""
+    for module in loop.criterion.modules() if isinstance(loop.criterion, nn.Module) else ():
+        if hasattr(module, "reduction"):
+            module.reduction = "sum"
 
 
 def append(loop: Loop, name: str, module: nn.Module) -> None:
@@ -210,6 +234,7 @@ def ordinary(recipe: Recipe) -> Loop:
     batches = rows // batch_size if recipe.last_batch == "dropped" else -(-rows // batch_size)
     return Loop(
         recipe,
+        loss,
         _as_wanted(dataset.train, loss),
         dataset.validation and _as_wanted(dataset.validation, loss),
         model,
@@ -235,7 +260,9 @@ class EveryPosition(nn.Module):
         self.loss = loss
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        value: Tensor = self.loss(outputs.flatten(0, 1), targets.flatten())
+        shares = targets.is_floating_point()  # one for each class, instead of a class number
+        flat = targets.reshape(-1, targets.shape[-1]) if shares else targets.flatten()
+        value: Tensor = self.loss(outputs.flatten(0, -2), flat)
         return value
 
 
@@ -271,26 +298,29 @@ def new_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> Optimiz
     return classes.get(recipe.optimizer, torch.optim.SGD)(parameters, **hyper)
 
 
-def _scheduler(
-    recipe: Recipe, optimizer: Optimizer, epochs: int, updates: int
-) -> tuple[LRScheduler | None, Literal["batch", "epoch"]]:
-    """The scheduler of PyTorch that is called like a recipe's schedule, and how often it is to be stepped."""
+def clock_of(recipe: Recipe) -> Literal["batch", "epoch"]:
+    """What the scheduler of a recipe counts."""
+    return "epoch" if recipe.schedule in ("step", "cosine", "exponential") and not recipe.warmup else "batch"
+
+
+def new_scheduler(loop: Loop) -> LRScheduler | None:
+    """The scheduler of PyTorch that is called like the recipe's schedule, for the first optimizer."""
+    recipe, optimizer, epochs = loop.recipe, loop.optimizers[0], loop.epochs
     options: dict[str, Any] = recipe.part("schedule")
     lr = optimizer.param_groups[0]["lr"]
     match "with warm-up" if recipe.warmup else recipe.schedule:
         case "constant":
-            return None, "epoch"
+            return None
         case "step":
-            period = max(1, epochs // (options["drops"] + 1))
-            return lr_scheduler.StepLR(optimizer, period, options["drop_factor"]), "epoch"
+            return lr_scheduler.StepLR(optimizer, max(1, epochs // (options["drops"] + 1)), options["drop_factor"])
         case "cosine":
-            return lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=options["final_factor"] * lr), "epoch"
+            return lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=options["final_factor"] * lr)
         case "exponential":
-            return lr_scheduler.ExponentialLR(optimizer, options["final_factor"] ** (1 / epochs)), "epoch"
+            return lr_scheduler.ExponentialLR(optimizer, options["final_factor"] ** (1 / epochs))
         case "one_cycle":
             first, final = options["first_factor"], options["final_factor"]
             cycle = {"pct_start": options["rise"], "div_factor": 1 / first, "final_div_factor": first / final}
-            return lr_scheduler.OneCycleLR(optimizer, lr, epochs * updates, cycle_momentum=False, **cycle), "batch"
+            return lr_scheduler.OneCycleLR(optimizer, lr, epochs * loop.updates, cycle_momentum=False, **cycle)
         case _:
-            factor = Schedule(SCHEDULES[recipe.schedule], epochs * updates, recipe.warmup, options)
-            return lr_scheduler.LambdaLR(optimizer, factor), "batch"
+            factor = Schedule(SCHEDULES[recipe.schedule], epochs * loop.updates, recipe.warmup, options)
+            return lr_scheduler.LambdaLR(optimizer, factor)
