@@ -60,16 +60,16 @@ def _split(rows: Rows) -> dict[str, Any]:
     if rows.targets is not None:
         facts |= _targets(rows)
     if rows.inputs is not None and rows.targets is not None and len(rows.inputs) == len(rows.targets):
-        facts["task"] = task_of(rows.inputs, rows.targets)
+        facts["task"] = task_of(rows.targets)
         facts["neighbours"] = _neighbours(rows.inputs, rows.targets, facts["task"])
     return facts
 
 
-def task_of(inputs: Tensor, targets: Tensor) -> str | None:
-    """ "classification", "regression", "sequence" (a target per position); None where that cannot be told."""
+def task_of(targets: Tensor) -> str:
+    """ "classification", "regression", "sequence" (a label per position, or several a row)."""
     labels = classes_of(targets)
     if labels is None:
-        return None if bool(((targets == 0) | (targets == 1)).all()) else "regression"  # 0 and 1: several labels a row
+        return "regression"
     return "classification" if labels.dim() == 1 else "sequence"
 
 
@@ -210,7 +210,7 @@ def _targets(rows: Rows) -> dict[str, Any]:
     return facts
 
 
-def _neighbours(inputs: Tensor, targets: Tensor, task: str | None) -> dict[str, Any] | None:
+def _neighbours(inputs: Tensor, targets: Tensor, task: str) -> dict[str, Any] | None:
     """Whether near rows have near targets; `expected` is what there would be if targets were permuted.
 
     `own` says of each class what share of its rows' neighbours are of the class too.
@@ -239,8 +239,8 @@ def _across(train: Rows, validation: Rows) -> dict[str, Any] | None:
     (inputs, targets), (queries, answers) = pairs
     if inputs is None or targets is None or queries is None or answers is None:
         return None
-    task = task_of(inputs, targets)
-    if task != task_of(queries, answers) or not all(_comparable(*pair, task) for pair in pairs):
+    task = task_of(targets)
+    if task != task_of(answers) or not all(_comparable(*pair, task) for pair in pairs):
         return None
     if inputs.shape[1:] != queries.shape[1:] or targets.shape[1:] != answers.shape[1:]:
         return None
@@ -255,7 +255,7 @@ def _across(train: Rows, validation: Rows) -> dict[str, Any] | None:
     return {"rows": len(points), "disagree": share}
 
 
-def _comparable(inputs: Tensor | None, targets: Tensor | None, task: str | None) -> bool:
+def _comparable(inputs: Tensor | None, targets: Tensor | None, task: str) -> bool:
     """Whether rows have distances and targets that can be compared."""
     if task not in ("classification", "regression") or inputs is None or targets is None:
         return False

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from descend.facts import predictions
 from descend.facts.graph import Reading
 from descend.facts.network import as_in_training, differs_in_training, evaluating
-from descend.facts.predictions import classes_of
+from descend.facts.predictions import answers_of, classes_of
 from descend.facts.rows import Rows
 from descend.watching._forward import first_tensor
 
@@ -155,7 +155,5 @@ def _score(outputs: Tensor, targets: Tensor) -> list[tuple[str, float]]:
             return []
         deviations = float((targets - targets.mean(0)).square().sum())
         return [("r2", 1 - float((outputs - targets).square().sum()) / deviations)] if deviations else []
-    if outputs.dim() > 2 and outputs.shape[1:-1] != labels.shape[1:]:
-        outputs = outputs.movedim(1, -1)
-    answers = (outputs.squeeze(-1) > 0).long() if outputs.shape[-1] == 1 or outputs.dim() == 1 else outputs.argmax(-1)
-    return [("accuracy", float((answers == labels).double().mean()))] if answers.shape == labels.shape else []
+    answers = answers_of(outputs, labels)
+    return [] if answers is None else [("accuracy", float((answers == labels).double().mean()))]
