@@ -84,6 +84,20 @@ def test_a_row_is_seen_as_soon_as_it_is_logged(recorder: Recorder, folder: Path)
         assert run.last("a") == run.steps == step
 
 
+def test_all_series_are_those_of_the_moment_at_which_they_were_asked_for(recorder: Recorder, folder: Path) -> None:
+    for step in range(4):
+        recorder.log(step, 0, 0.0, {"a": step} | ({"b": -step} if step % 2 else {}))
+    then = Run(folder).all_series()
+    recorder.restart(after=1)
+    recorder.log(2, 0, 0.0, {"a": 20.0, "c": 1.0})
+    assert list(then) == ["a", "b"]
+    assert then["a"]().y.tolist() == [0, 1, 2, 3]
+    now = Run(folder).all_series()
+    assert {name: read().y.tolist() for name, read in now.items()} == {"a": [0, 1, 20], "b": [-1], "c": [1]}
+    for name, read in now.items():
+        np.testing.assert_array_equal(read(), Run(folder).series(name))
+
+
 def test_series_that_are_measured_at_different_steps_have_no_missing_cells(recorder: Recorder, folder: Path) -> None:
     for step in range(1, 7):
         recorder.log(step, step, step, {"loss/batch": step} | ({"norm": -step} if step % 3 == 0 else {}))
@@ -253,6 +267,22 @@ def test_a_reopened_run_goes_on_after_its_last_step(folder: Path) -> None:
             for step in range(start, start + 3):
                 recorder.log(step, step, step, {"a": step})
     assert Run(folder).series("a").x.tolist() == list(range(1, 10))
+
+
+def test_a_watched_run_has_settings_in_place_of_a_recipe(folder: Path) -> None:
+    settings = {"model": "MLP", "lr": 0.1}
+    Recorder(folder, settings).close()
+    run = Run(folder)
+    assert run.watched
+    assert run.settings == settings
+    assert run.head == folder / "watched.toml"
+    with pytest.raises(RunError, match="it has no recipe"):
+        _ = run.recipe
+    with pytest.raises(RunError, match="another recipe"):
+        Recorder(folder, settings | {"lr": 0.2})
+    run.head.write_bytes(b"lr = ")
+    with pytest.raises(RunError, match=r"watched\.toml is damaged"):
+        _ = run.settings
 
 
 def test_a_folder_keeps_the_recipe_of_its_run(folder: Path) -> None:

@@ -34,6 +34,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
@@ -185,11 +186,13 @@ class Run:
         """
         if x not in CLOCKS:
             raise RunError(f"'{x}' is not a clock. {did_you_mean(x, CLOCKS)}")
-        columns = [rows[:, [0, CLOCKS.index(x), table.series.index(name)]] for table, rows in self._standing_with(name)]
-        found = np.concatenate(columns)
-        if len(columns) > 1:
-            found = found[_last_of_each(found[:, 0])]
-        return Series(found[:, 1].copy(), found[:, 2].copy())
+        return _joined(self._standing_with(name), name, x)
+
+    def all_series(self) -> dict[str, Callable[[], Series]]:
+        """All series by step, as they are now, each read when it is called for: the files are looked at once."""
+        standing = self._standing()
+        names = dict.fromkeys(name for table, _ in standing for name in table.series[len(CLOCKS) :])
+        return {name: partial(_joined, _with(name, standing), name, "step") for name in names}
 
     def last(self, name: str) -> float:
         """The newest value of a series; NaN where it has no rows yet."""
@@ -281,7 +284,7 @@ class Run:
 
     def _standing_with(self, name: str) -> list[tuple[_Table, Floats]]:
         """The tables that hold a series. Raises RunError where there is none."""
-        found = [(table, rows) for table, rows in self._standing() if name in table.series]
+        found = _with(name, self._standing())
         if not found:
             raise RunError(f"Run {self.name} has no series '{name}'. {did_you_mean(name, self.names())}")
         return found
@@ -451,6 +454,19 @@ class _Table:
         if shape[0] == 0:
             return np.empty(shape)
         return np.asarray(np.memmap(self.file, dtype="<f8", mode="r", offset=self.start, shape=shape))
+
+
+def _with(name: str, standing: list[tuple[_Table, Floats]]) -> list[tuple[_Table, Floats]]:
+    return [(table, rows) for table, rows in standing if name in table.series]
+
+
+def _joined(standing: list[tuple[_Table, Floats]], name: str, x: str) -> Series:
+    """One series out of the tables that hold it; of a step that stands in several, the last attempt counts."""
+    columns = [rows[:, [0, CLOCKS.index(x), table.series.index(name)]] for table, rows in standing]
+    found = np.concatenate(columns)
+    if len(columns) > 1:
+        found = found[_last_of_each(found[:, 0])]
+    return Series(found[:, 1].copy(), found[:, 2].copy())
 
 
 def _damaged(file: Path) -> RunError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -40,8 +40,12 @@ class Chart:
         return self.run.settings if self.run else {}
 
     @cached_property
+    def _recorded(self) -> dict[str, Callable[[], Series]]:
+        return self.run.all_series() if self.run else {}
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
-        return self.run.names() if self.run else ()
+        return tuple(self._recorded)
 
     @cached_property
     def notes(self) -> list[Note]:
@@ -79,7 +83,7 @@ class Chart:
     def series(self, name: str) -> Series:
         """A series by step; empty where it was not recorded."""
         if name not in self._series:
-            self._series[name] = self.run.series(name) if self.run and name in self.names else EMPTY
+            self._series[name] = self._recorded[name]() if name in self._recorded else EMPTY
         return self._series[name]
 
     def layers(self, measure: str) -> dict[str, Series]:
