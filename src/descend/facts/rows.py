@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 from torch.utils.data import (
     DataLoader,
@@ -74,19 +74,19 @@ def read(given: object, most: int = MOST) -> Rows | None:
     that anybody else uses. Rows that are slow to read (more than 0.3 s in all) are fewer.
     """
     loader = given if isinstance(given, DataLoader) else None
-    dataset = loader.dataset if loader else given
-    about = _loading(loader) if loader else {}
+    dataset = given if loader is None else loader.dataset
+    about = {} if loader is None else _loading(loader)
     if (whole := _whole(dataset)) is not None and _plain(loader):
         inputs, targets = whole.at(_spread(len(whole), most))
         return Rows(len(whole), inputs, targets, whole, **about)
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         return None
-    if loader and loader.batch_sampler is None:
+    if loader is not None and loader.batch_sampler is None:
         return None  # its data set makes whole batches
     total = len(dataset)
     if not total:
         return None
-    batch = _collated(dataset, _spread(total, most).tolist(), loader.collate_fn if loader else default_collate)
+    batch = _collated(dataset, _spread(total, most), default_collate if loader is None else loader.collate_fn)
     return Rows(total, *parts(batch), **about)
 
 
@@ -162,14 +162,14 @@ def _spread(total: int, most: int) -> Tensor:
     return ((torch.arange(most) + torch.rand(most, generator=draw, dtype=torch.float64)) * total / most).long()
 
 
-def _collated(dataset: Any, chosen: list[int], collate: Any) -> object:
+def _collated(dataset: Any, chosen: Int[Tensor, " rows"], collate: Any) -> object:
     """The rows as one batch, in their order; fewer where reading them takes too long."""
     start = time.perf_counter()
     items: dict[int, object] = {}
     many = getattr(dataset, "__getitems__", None)
     with undisturbed():
         for begin in range(PASSES):
-            some = chosen[begin::PASSES]
+            some = chosen[begin::PASSES].tolist()
             items |= dict(zip(some, many(some) if callable(many) else [dataset[row] for row in some], strict=True))
             if time.perf_counter() - start > SECONDS:
                 break
