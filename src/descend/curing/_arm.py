@@ -97,7 +97,7 @@ class Arm:
             return "-"
         mean, low, high = (number(value, 2) for value in (self.ratio.mean, self.ratio.low, self.ratio.high))
         interval = f"{CONFIDENCE:.0%} interval {low} to {high}".replace("%", " %") if self.ratio.low > 0 else "one seed"
-        return f"{mean} times as much ({interval})"
+        return f"{'' if mean == '1' else f'{mean} times '}as much ({interval})"
 
     @property
     def seen(self) -> str:

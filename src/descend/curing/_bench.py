@@ -106,4 +106,4 @@ def _arm(arm: Arm, runs: tuple[Run, ...], check: str, by: str | None) -> Arm:
 
 def _rate(start: float, step: int) -> float:
     """Half a decade a step, in two digits."""
-    return float(f"{start * 10 ** (step / 2):.2g}")
+    return float(f"{start * 10 ** (step / 2):.2g}") if step else start

@@ -52,13 +52,13 @@ class Trial:
             return f"Nothing helped. Tried: {tried}." if tried else "No remedy can be applied to the recipe by itself."
         if arm.ratio is None:
             return f"Kept: {arm.what}. The problem is gone; the validation rows are others, so no losses are compared."
-        before, after = self._untreated(arm), arm.loss
-        turn = f"goes from {number(before)} to" if math.isfinite(before) else "was not finite and comes to"
-        change = f"The {WORDS[arm.measure or '']} {turn} {number(after)}"
+        what, before, after = WORDS[arm.measure or ""], self._untreated(arm), number(arm.loss)
+        goes = f"The {what} goes from {number(before)} to {after}, {arm.effect}"
+        change = goes if math.isfinite(before) else f"The {what} was not finite and comes to {after}"
         if not arm.helps:
-            return f"Kept: {arm.what}. The problem is gone; {change[0].lower()}{change[1:]}, which may be chance."
+            return f"Kept: {arm.what}. The problem is gone, but that the loss changes ({arm.effect}) may be chance."
         gone = "The problem is gone" if arm.gone else f"But the check still finds the problem {arm.seen}"
-        return f"Kept: {arm.what}. {change}, {arm.effect}, over {len(arm.runs)} paired seeds. {gone}."
+        return f"Kept: {arm.what}. {change}, over {len(arm.runs)} paired seeds. {gone}."
 
     def _untreated(self, arm: Arm) -> float:
         """What the untreated arm comes to by another arm's measure."""
