@@ -229,3 +229,10 @@ def test_a_rate_that_theory_does_not_give_is_not_given(tmp_path, lambda_min):
             limit = {"lr": 0.5, "limit": 0.5, "formula": "2 / lambda_max", "lambda_max": 4.0, "lambda_min": lambda_min}
             recorder.note("limit", 0, beyond=False, **limit)
     assert "Why" not in Comparison.of(runs).sentences[0]
+
+
+def test_a_watched_run_has_no_recipe_to_compare_by(tmp_path) -> None:
+    Recorder(tmp_path / "mine", {"model": "Net"}).close()
+    runs = [made_up(tmp_path, "a", 0, falling(10)), Run(tmp_path / "mine")]
+    with pytest.raises(RunError, match="but mine watched a training loop of its own"):
+        Comparison.of(runs)

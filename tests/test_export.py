@@ -6,6 +6,7 @@ import importlib
 import math
 import os
 import struct
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,18 @@ def test_a_parquet_file_is_read_back_to_the_last_bit_with_the_recipe(run: Run, t
     assert table["loss/batch"].null_count == 0
     assert [value is None for value in table["loss/validation"].to_pylist()] == [step % 3 != 0 for step in range(1, 9)]
     assert Recipe.from_toml(table.schema.metadata[b"recipe"].decode()) == RECIPE
+
+
+def test_a_watched_run_is_exported_like_any_with_what_is_known_of_it(tmp_path: Path) -> None:
+    settings = {"model": "Net", "lr": 0.1}
+    with Recorder(tmp_path / "watched", settings) as recorder:
+        recorder.log(1, 32, 0.5, {"loss/batch": 0.25})
+    for export in EXPORTS:
+        export(Run(tmp_path / "watched"), tmp_path / "out", False)
+    assert (tmp_path / "out" / "run.csv").read_text().splitlines()[1] == "1,32,0.5,0.25"
+    metadata = pyarrow.parquet.read_table(tmp_path / "out" / "run.parquet").schema.metadata
+    assert tomllib.loads(metadata[b"watched"].decode()) == settings
+    assert len(list((tmp_path / "out").glob("events.*.watched"))) == 1
 
 
 def test_tensorboard_reads_the_same_numbers_as_float32(run: Run, tmp_path: Path) -> None:

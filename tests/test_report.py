@@ -6,7 +6,7 @@ import html
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from descend import report
+from descend.doctor._check import Evidence, Finding
 from descend.errors import MissingExtraError, RunError
 from descend.recipe import Recipe
 from descend.run import Recorder, Run
@@ -226,6 +227,68 @@ def test_notes_are_told_in_words(
         recorder.log(9, 9, 9.0, {"loss/batch": 1.0})
         recorder.note(kind, step, **details)
     assert sentence in Page(report.page([Run(tmp_path / "run")])).text
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Run:
+    with Recorder(tmp_path / "watched", {"model": "MyNet", "optimizer": "Adam", "lr": 0.1}) as recorder:
+        for step in range(1, 41):
+            recorder.log(step, 32 * step, 0.01 * step, {"loss/batch": 1.0 / step, "lr/0": 0.1})
+        recorder.note("ended", 40, why="finished", seconds=0.4)
+    return Run(tmp_path / "watched")
+
+
+def test_a_watched_run_is_reported_as_far_as_it_is_known(watched: Run) -> None:
+    page = Page(report.page([watched]))
+    assert "Watched the training of MyNet with Adam. Finished after 40 updates in 0.4 seconds." in page.text
+    assert page.tables["Chosen"] == [["model", "MyNet"], ["optimizer", "Adam"], ["lr", "0.1"]]
+    assert "Left as they are by default" not in page.tables
+    assert "descend train" not in page.text
+
+
+def test_a_watched_run_stands_beside_others(watched: Run, one: Run) -> None:
+    page = Page(report.page([watched, one]))
+    ended = page.tables["Where each variant ended, median over its seeds"]
+    assert [row[:3] for row in ended] == [["watched", "–", "finished"], ["linear, momentum", "0", "finished"]]
+    apart = {row[0]: row[1:] for row in page.tables["What sets them apart"]}
+    assert apart == {"model": ["MyNet", "linear"], "optimizer": ["Adam", "momentum"], "lr": ["0.1", "0.005"]}
+    assert page.tags.count("pre") == 2
+
+
+def test_a_sick_run_is_reported_with_its_diagnosis_and_the_chart_of_the_evidence(
+    one: Run, let_look: Callable[..., None]
+) -> None:
+    evidence = (Evidence("loss/train", 5.0, 1.0, "The loss is <5>."),)
+    let_look(missing_zero_grad=lambda chart: Finding("Gradients add up.", evidence, 0.99, since=7))
+    page = Page(text := report.page([one]))
+    assert "1 problem found, 1 thing checked." in page.text
+    assert "missing_zero_grad: certain, since step 7" in page.text
+    assert "Evidence: The loss is <5>." in page.text
+    assert "The evidence for missing_zero_grad since step 7: loss/train." in page.text
+    assert text.index("Diagnosis") < text.index("Results")
+
+
+def test_a_healthy_run_is_reported_as_healthy_without_a_chart(one: Run, let_look: Callable[..., None]) -> None:
+    let_look(missing_zero_grad=lambda chart: None)
+    page = Page(report.page([one]))
+    assert "Healthy: 1 thing checked." in page.text
+    assert "The evidence" not in page.text
+
+
+def test_of_several_runs_each_variant_has_its_problems_and_how_many_runs_have_them(
+    fifteen: list[Run], let_look: Callable[..., None]
+) -> None:
+    some = Finding("Found.", (), 0.8)
+    let_look(
+        overfitting=lambda chart: some if chart.recipe.batch_size == 1 else None,
+        plateau=lambda chart: some if chart.recipe.batch_size == 1 and chart.recipe.seed < 2 else None,
+    )
+    page = Page(report.page(fifteen))
+    assert page.tables["What the doctor found"] == [
+        ["batch_size=all", "nothing"],
+        ["batch_size=32", "nothing"],
+        ["batch_size=1", "overfitting, plateau (2 of 5 runs)"],
+    ]
 
 
 def test_a_run_without_rows_is_reported_as_killed(tmp_path: Path) -> None:

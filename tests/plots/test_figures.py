@@ -261,6 +261,26 @@ def test_labels_name_the_variants_where_each_has_its_own(tmp_path: Path) -> None
     assert list(variants(shared)) == ["lr=0.1", "lr=0.2"]
 
 
+def test_a_watched_run_is_a_variant_of_its_own_called_by_its_name_or_label(tmp_path: Path) -> None:
+    for folder in ("a/net", "b/net"):
+        Recorder(tmp_path / folder, {"model": "Net"}).close()
+    Recorder(tmp_path / "trained", Recipe()).close()
+    first, second, trained = (Run(tmp_path / name) for name in ("a/net", "b/net", "trained"))
+    assert variants([first]) == {"net": [first]}
+    assert variants([first, trained]) == {"net": [first], "linear, sgd": [trained]}
+    assert list(variants([first, second])) == [str(first.folder), str(second.folder)]
+    for run, label in ((first, "old"), (second, "new")):
+        with Recorder(run.folder, {"model": "Net"}) as recorder:
+            recorder.note("label", 0, text=label)
+    assert list(variants([first, second])) == ["old", "new"]
+
+
+def test_what_a_watched_run_does_not_tell_is_no_difference() -> None:
+    recipe = Recipe(data="moons", lr=0.1)
+    assert differing([recipe.fields(), {"model": "Net", "lr": 0.1}]) == ["model"]
+    assert differing([recipe.fields(), recipe.but(clip_norm=1.0).fields()]) == ["clip_norm"]
+
+
 def test_after_early_stopping_the_best_weights_are_what_was_learned(tmp_path: Path) -> None:
     with Recorder(tmp_path / "a", Recipe(patience=2)) as recorder:
         recorder.note("truth", 0, values={"w": 1.0})
