@@ -146,12 +146,12 @@ def noisy_batches_b(desk: Desk, bug: bool) -> float:
 
 @faulty(good=0.5, also=("noisy_batches",))
 def last_batch_a(desk: Desk, bug: bool) -> float:
-    """129 rows in batches of 64: every third step is made by one row, as far as by 64."""
-    full = friedman(430, noise=2.0)
-    data = Data(Rows(full.train.inputs[:129], full.train.targets[:129]), full.validation)
+    """513 rows in batches of 128: every fifth step is made by one row, as far as by 128."""
+    full = friedman(1000, noise=1.5)
+    data = Data(Rows(full.train.inputs[:513], full.train.targets[:513]), full.validation)
     model = mlp(10, 24, 1, act=nn.Tanh)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=100, size=64, drop_last=not bug)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=40, size=128, drop_last=not bug)
 
 
 @faulty(good=0.85, also=("noisy_batches",))

@@ -31,7 +31,14 @@ SLIPS: Final = (
     Slip("lr_too_high", "b", WAVES, {"lr": 0.5}, 0.8, 0.1),
     Slip("lr_too_low", "a", DIGITS, {"lr": 2e-6}, 0.9, 0.2),
     Slip("lr_too_low", "b", WAVES, {"lr": 5e-6}, 0.8, 0.3),
-    Slip("vanishing_gradients", "a", MOONS | {"depth": 8, "optimizer": "adam"}, {"activation": "sigmoid"}, 0.9, 0.2),
+    Slip(
+        "vanishing_gradients",
+        "a",
+        MOONS | {"depth": 7},
+        {"activation": "sigmoid"},
+        0.9,
+        0.2,
+    ),
     Slip(
         "vanishing_gradients",
         "b",
