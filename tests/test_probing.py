@@ -46,7 +46,7 @@ def trained(recipe, tmp_path):
         ("lr_up", MOONS, {"lr": 0.2 * 3}),
         ("lr_down", MOONS, {"lr": 0.2 / 3}),
         ("batch_up", MOONS, {"batch_size": 256}),
-        ("scaled", MOONS, {"scale": "standard"}),
+        ("scaled", MOONS.but(optimizer="adam", lr=0.01), {"scale": "standard"}),
         ("plain", MOONS.but(dropout=0.5), {"dropout": 0.0}),
         ("plain", MOONS.but(weight_decay=0.3), {"weight_decay": 0.0}),
         ("baseline", MOONS.but(dropout=0.5, clip_norm=0.1), {}),
@@ -97,6 +97,16 @@ def test_forks_that_change_nothing_are_left_out(tmp_path):
     assert "scaled" not in forks(fit(tokens, runs=tmp_path), steps=2)
 
 
+def test_scaled_inputs_are_trained_as_far_below_the_limit_as_the_inputs_as_they_are(tmp_path):
+    raw = Recipe(lr=1e-3, steps=40)  # employee bonus, a linear model
+    scaled = fit(raw.but(scale="standard"), runs=tmp_path)
+    run = fit(raw, runs=tmp_path)
+    share = 1e-3 / run.notes("limit")[0].details["limit"]
+    fork = forks(run)["scaled"]
+    assert fork["lr"] == pytest.approx(share * scaled.notes("limit")[0].details["limit"], rel=1e-5)
+    assert fork["loss_train"] < 0.5 * forks(run)["fresh"]["loss_train"]
+
+
 def test_the_median_rate_of_a_schedule_is_taken(tmp_path):
     run = fit(MOONS.but(schedule="cosine"), runs=tmp_path)
     assert forks(run, steps=2)["lr_up"]["lr"] == pytest.approx(3 * np.median(run.series("lr/0").y))
@@ -104,7 +114,7 @@ def test_the_median_rate_of_a_schedule_is_taken(tmp_path):
 
 def test_a_permuted_target_is_that_of_another_row():
     parts = build(MOONS.but(data="sines", model="mlp"))
-    permuted = _permuted(parts)
+    permuted, _ = _permuted(parts)
     assert torch.equal(permuted.inputs, parts.dataset.train.inputs)
     assert torch.equal(permuted.targets.sort(0).values, parts.dataset.train.targets.sort(0).values)
     assert (permuted.targets != parts.dataset.train.targets).float().mean() > 0.9

@@ -28,6 +28,7 @@ from descend.train.batches import generator
 from descend.train.build import Parts, build
 from descend.train.evaluate import judge
 from descend.train.non_finite import buffers_of
+from descend.train.stability import mse_hessian_eigenvalues
 
 STEPS: Final = (20, 50)  # of a fork: the first where a step takes longer than SLOW
 SLOW: Final = 5e-3  # seconds: 8 forks of 50 such steps take 2
@@ -35,6 +36,8 @@ ROWS: Final = 512  # training rows, evenly spaced, that a fork is judged by
 RATE: Final = 3.0  # times the learning rate, and a third of it
 BATCH: Final = 8  # times the batch: the noise of its gradient is sqrt(8) = 2.8 times less
 MEAN: Final = 10  # batch losses whose mean is a fork's first and last loss
+PLAIN: Final = ("sgd", "momentum", "nesterov")  # whose updates go with the gradient
+MOST_COLUMNS: Final = 1000  # of which the largest curvature is computed, in 0.2 seconds
 STANDARD: Final = (0.5, 2.0)  # deviations of columns between these, and means below the first, are scaled enough
 
 
@@ -48,8 +51,9 @@ def probe(run: Run, *, steps: int | None = None) -> dict[str, dict[str, Any]]:
     loss_start and loss_train (over the training rows before and after, in evaluation mode), steps, lr, and `after`,
     the step that it goes on from. A loss that is not finite is infinite.
 
-    All train at the median learning rate of the run. Costs at most 8 times `steps` updates (50, or 20 where they are
-    slow). Raises RunError for a watched run.
+    All train at the median learning rate of the run, but for `scaled`: where updates go with the gradient, its rate is
+    as far below the stability limit of a linear model as the run's is on the inputs as they are. Costs at most 8 times
+    `steps` updates (50, or 20 where they are slow). Raises RunError for a watched run.
     """
     if run.watched:
         raise RunError(
@@ -96,19 +100,19 @@ def _fork(
     lr: float,
     steps: int,
     saved: checkpoint.Checkpoint | None = None,
-    change: Callable[[Parts], Split | None] | None = None,
+    change: Callable[[Parts], tuple[Split, float] | None] | None = None,
 ) -> dict[str, Any]:
     """Train some steps, from what was saved or the start, and say how the loss went.
 
-    `change` gives other training rows; where it has none, nothing is trained and nothing said.
+    `change` gives other training rows, and a factor for the learning rate; where it has none, nothing is trained.
     """
     with _seeded(recipe.seed):
         parts = build(recipe)
         if change is not None:
-            split = change(parts)
-            if split is None:
+            changed = change(parts)
+            if changed is None:
                 return {}
-            parts = _on(parts, split)
+            parts, lr = _on(parts, changed[0]), lr * changed[1]
         if saved is not None:
             _restore(parts, saved)
         for group in parts.optimizer.param_groups:
@@ -186,8 +190,12 @@ def _on(parts: Parts, split: Split) -> Parts:
     )
 
 
-def _scaled(parts: Parts) -> Split | None:
-    """The training rows with every feature (channel of an image) at mean 0 and deviation 1; None where they are so."""
+def _scaled(parts: Parts) -> tuple[Split, float] | None:
+    """The training rows with every feature (channel of an image) at mean 0 and deviation 1; None where they are so.
+
+    The factor is that by which a linear model's stability limit rises: at the same rate small steps would only become
+    smaller. Adaptive optimizers, whose steps do not depend on it, keep their rate.
+    """
     inputs, targets = parts.dataset.train
     if parts.dataset.tokens or not inputs.is_floating_point():
         return None
@@ -197,11 +205,15 @@ def _scaled(parts: Parts) -> Split | None:
     varying = std > 0
     if bool(((std > STANDARD[0]) & (std < STANDARD[1]) & (mean.abs() < STANDARD[0]) | ~varying).all()):
         return None
-    return Split((inputs - mean) / torch.where(varying, std, 1.0), targets)
+    scaled = (inputs - mean) / torch.where(varying, std, 1.0)
+    if parts.recipe.optimizer not in PLAIN or scaled[0].numel() > MOST_COLUMNS:
+        return Split(scaled, targets), 1.0
+    before, after = (float(mse_hessian_eigenvalues(table.flatten(1))[-1]) for table in (inputs, scaled))
+    return Split(scaled, targets), before / after
 
 
-def _permuted(parts: Parts) -> Split:
+def _permuted(parts: Parts) -> tuple[Split, float]:
     """The training rows, each with the target of another."""
     inputs, targets = parts.dataset.train
     order = torch.randperm(len(targets), generator=generator(parts.recipe.seed, 2)).to(targets.device)
-    return Split(inputs, targets[order])
+    return Split(inputs, targets[order]), 1.0

@@ -16,6 +16,7 @@ from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
 from descend.doctor._data import DATA, before_training, columns, diverged, split
+from descend.doctor._probe import beside
 from descend.doctor._training import room
 from descend.recipe import Recipe
 
@@ -23,6 +24,8 @@ LIMITED: Final = 30.0  # times smaller the largest stable learning rate is; pixe
 HUGE: Final = 1000.0  # where a loss that grows is no mere matter of the rate; pixels 0 to 16 have 365, wine 140,000
 SMALL: Final = 0.02  # root mean square: then biases learn alone; scikit-learn's diabetes columns have 0.048
 BEHIND: Final = 0.25  # of the way from the neighbours' answers to chance; healthy runs on raw inputs have 0.1 or less
+FORK: Final = 0.3  # of the unchanged fork's loss: the raw bonus data 0.02; pixels from 0 to 1, which do no harm, 0.59
+NO_FORK: Final = 0.95  # standardised inputs that help no more than this are not what is missing
 LARGE_START: Final = 3.0  # the first loss, in units of what it should be
 
 
@@ -58,10 +61,13 @@ def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
     if limited >= HUGE and diverged(chart):
         last = chart.last("loss/batch")
         return Evidence("loss/batch", last, chart.fact("start", "loss") or 0.0, f"The loss grew to {last:.2g}.")
-    left = room(chart)
+    left, fork = room(chart), beside(chart, "scaled")
+    if left is None and fork is not None and fork < FORK:
+        says = f"A short fork on standardised inputs ended at {fork:.2g} of the unchanged fork's loss."
+        return Evidence("facts/probe/scaled", fork, FORK, says)
     if left is None:
         return Unknown("how well nearest neighbours predict the training rows")
-    if left.share < BEHIND or not left.certain:
+    if left.share < BEHIND or not left.certain or (fork is not None and fork > NO_FORK):
         return None
     return Evidence("loss/train", left.share, BEHIND, left.says)
 
