@@ -68,6 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("days")
     moons = Recipe(data="moons", model="mlp", width=8, steps=40, evaluate_every=10, lr=0.1)
     fit(moons, runs=folder / "runs")
+    (folder / "moons.toml").write_text(moons.to_toml())
     fit(moons.but(optimizer="adam", lr=0.01), runs=folder / "runs")
     fit(Recipe(lr=0.005), runs=folder / "runs")
     for name in ("stopped-001", "stopped-002"):
@@ -215,8 +216,10 @@ def test_a_rate_beyond_the_limit_ends_badly_with_exit_code_1_and_advice(days: Pa
     result = run("train --lr 0.1 --epochs 50 --name badly")
     assert result.exit_code == 1
     assert "The learning rate 0.1 is beyond the stability limit 0.007863" in result.stdout
-    assert re.search(r"At step \d+ the .* (infinite|NaN)\.", result.stdout)
-    assert result.stderr == "Try a smaller --lr. See what happened: descend report runs/badly\n"
+    assert re.search(r"At step \d+ .* (infinite|NaN)\b", result.stdout)
+    found, next_ = result.stderr.splitlines()[0], result.stderr.splitlines()[-1]
+    assert re.match(r"At step \d+ the doctor finds ", found)
+    assert next_ == "What is wrong, and what to do: descend doctor runs/badly"
 
 
 def test_quiet_prints_nothing(days: Path) -> None:
@@ -415,6 +418,25 @@ def test_runs_lists_what_was_trained_and_how_it_went(days: Path) -> None:
     told = {each["name"]: each for each in json.loads(ok("runs --json"))}
     assert told["moons-mlp-sgd-001"]["loss"] == Run("runs/moons-mlp-sgd-001").last("loss/validation")
     assert told["stopped-001"]["loss"] is None
+
+
+def test_a_watched_run_is_listed_shown_and_completed_like_any(days: Path) -> None:
+    with Recorder("runs/mine", {"model": "Net", "optimizer": "Adam", "lr": 0.1}) as recorder:
+        recorder.log(7, 7, 7.0, {"loss/batch": 0.25})
+        recorder.note("facts", 0, network={"kinds": ["linear"]})
+        recorder.note("ended", 7, why="finished")
+    shutil.copytree("runs/mine", "runs/several/mine")
+    assert re.search(r"mine +watched, model=Net, optimizer=Adam, lr=0\.1 +finished +7 +0\.25 ", ok("runs"))
+    text = ok("runs mine")
+    assert "mine: finished after 7 steps" in text
+    assert "kinds" not in text, "facts are for the doctor"
+    told = json.loads(ok("runs mine --json"))
+    assert told["settings"] == {"model": "Net", "optimizer": "Adam", "lr": 0.1}
+    assert "recipe" not in told
+    assert complete("descend doctor mi") == ["mine"]
+    assert complete("descend doctor sev") == ["several"]
+    assert "watched a training loop of its own" in refusal("compare mine moons-mlp-sgd-001")
+    assert refusal("resume mine").endswith("there is nothing to resume.")
 
 
 def test_a_run_that_cannot_be_read_does_not_hide_the_others(days: Path) -> None:

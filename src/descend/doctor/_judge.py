@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from descend.catalog import CHECKS
 from descend.doctor import _report
 from descend.doctor._chart import Chart
@@ -90,7 +92,8 @@ def judge(chart: Chart, names: Iterable[str] | None = None) -> Diagnosis:
     for name in wanted:
         try:
             chosen[name] = CHECKS[name]
-            answers[name] = chosen[name].look(chart)
+            with np.errstate(all="ignore"):  # a record may hold NaN and infinity: that is what many checks look for
+                answers[name] = chosen[name].look(chart)
         except Exception as error:  # one broken check must not hide what the others found; it is reported
             failed[name] = f"{type(error).__name__}: {error}"
     found = [dataclasses.replace(answer, check=name) for name, answer in answers.items() if isinstance(answer, Finding)]
