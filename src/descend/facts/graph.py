@@ -5,6 +5,7 @@ Read before the backward pass, while the graph holds the tensors it saved. Nothi
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -64,8 +65,12 @@ class Reading:
 
 def name_of(node: Node) -> str:
     """ "MseLoss" for MseLossBackward0."""
-    name: str = node.name().rsplit("::", 1)[-1]
-    return name.rstrip("0123456789").removesuffix("Backward")
+    return _short(node.name())
+
+
+@functools.cache
+def _short(name: str) -> str:
+    return name.rsplit("::", 1)[-1].rstrip("0123456789").removesuffix("Backward")
 
 
 def unscaled(node: Node | None) -> tuple[Node, float, list[Tensor]]:
@@ -101,8 +106,11 @@ def reached(roots: Sequence[Tensor]) -> set[int] | None:
     return found
 
 
-def read(root: Tensor, model_output: Tensor | None = None) -> Reading:
-    """What `root`, a loss, was made of. `model_output` is what the model put out, where the graph does not keep it."""
+def read(root: Tensor, model_output: Tensor | None = None, *, closely: bool = True) -> Reading:
+    """What `root`, a loss, was made of. `model_output` is what the model put out, where the graph does not keep it.
+
+    Unless `closely`, the values are not looked at: `given` is empty, and `output` may be log-probabilities.
+    """
     node, number, _ = unscaled(root.grad_fn)
     if node is None:
         return Reading()
@@ -110,8 +118,10 @@ def read(root: Tensor, model_output: Tensor | None = None) -> Reading:
     if found is None:
         return Reading(ops=_ops(node))
     reading = _reading(*found)
-    if model_output is not None and (reading.output is None or _made(model_output, reading)):
+    if model_output is not None and (reading.output is None or (closely and _made(model_output, reading))):
         reading.output = model_output.detach()
+    if not closely:
+        return reading
     reading.given = _given(reading, *found) | {"reduction": _reduction(found[1], node, number)}
     return reading
 
@@ -188,7 +198,7 @@ def _reading(loss: str, node: Node) -> Reading:
     return Reading(loss, output, target, last_op=last_op, ops=[*names, *_ops(edge)])
 
 
-def saved(node: Node, name: str) -> Tensor | None:
+def saved(node: Node | None, name: str) -> Tensor | None:
     """A saved tensor; None where there is none, or where it was overwritten since."""
     try:
         value = getattr(node, name, None)

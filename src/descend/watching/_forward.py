@@ -19,20 +19,22 @@ from descend.monitors._monitor import Activation
 LOOKED_AT: Final = 16  # of a model's dropout and batch norm modules, to see in which mode it is
 
 
-@dataclass
+@dataclass(slots=True)
 class Seen:
     """One forward pass of the user's loop, with gradients: what went in, what came out."""
 
     inputs: tuple[Any, ...]
     named: dict[str, Any]
     training: bool
-    autocast: dict[str, Any]
+    autocast: dict[str, Any] = field(default_factory=lambda: {"device_type": "cpu", "enabled": False})
     output: Tensor | None = None
     activations: Mapping[str, Activation] = field(default_factory=dict)
 
     @property
     def first(self) -> Tensor | None:
         """The first tensor among the inputs."""
+        if self.inputs and isinstance(self.inputs[0], Tensor):
+            return self.inputs[0]
         return first_tensor((*self.inputs, *self.named.values()))
 
 
@@ -75,7 +77,7 @@ class Forwards:
         self._showing: Literal["nothing", "output", "activations"] = "nothing"
         self._capture: Capture | None = None
         self._handles: list[RemovableHandle] = []
-        hook = _Hook(lambda *given: guard("forward passes", self._before, *given))
+        hook = _Hook(self._before, guard)
         self._standing = self._called.register_forward_pre_hook(hook, with_kwargs=True)
 
     def remove(self) -> None:
@@ -118,7 +120,9 @@ class Forwards:
         if self.buffers is None:
             self.buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         if self.latest is None or (training and not self.latest.training):
-            self.latest = Seen(inputs, named, training, _autocast(inputs, named))
+            self.latest = Seen(inputs, named, training)
+            if torch._C._is_any_autocast_enabled():
+                self.latest.autocast = _autocast_of(self.latest.first)
             if self._showing != "nothing" and (self.shown is None or (training and not self.shown.training)):
                 self.shown = self.latest
                 self._begin_capture(self.shown)
@@ -134,7 +138,7 @@ class Forwards:
             first = first_tensor(output)
             seen.output = None if first is None else first.detach()
 
-        hook = _Hook(lambda *given: self._guard("forward passes", after, *given))
+        hook = _Hook(after, self._guard)
         self._handles = [self._called.register_forward_hook(hook, always_call=True)]
 
     def _end_capture(self) -> None:
@@ -153,12 +157,12 @@ def compiled(model: nn.Module) -> bool:
 class _Hook:
     """A hook of ours. A copy of the module, or one that was saved, gets one that does nothing instead."""
 
-    def __init__(self, tell: Callable[[Any, Any], None]) -> None:
-        self._tell = tell
+    def __init__(self, tell: Callable[[Any, Any], None], guard: Callable[..., None]) -> None:
+        self._tell, self._guard = tell, guard
 
     def __call__(self, module: nn.Module, inputs: Any, other: Any) -> None:
         if not torch.compiler.is_compiling():
-            self._tell(inputs, other)
+            self._guard("forward passes", self._tell, inputs, other)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # something of the standard library that takes any arguments and returns None, so that what was saved while
@@ -166,13 +170,14 @@ class _Hook:
         return getattr, (contextlib.nullcontext(), "__exit__")
 
 
-def _autocast(inputs: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-    """The autocast mode that the pass runs in, as the arguments of `torch.autocast`."""
-    first = inputs[0] if inputs else next(iter(named.values()), None)
-    device = first.device.type if isinstance(first, Tensor) else "cpu"
-    if not torch.is_autocast_enabled(device):
-        return {"device_type": "cpu", "enabled": False}
-    return {"device_type": device, "dtype": torch.get_autocast_dtype(device)}
+def _autocast_of(first: Tensor | None) -> dict[str, Any]:
+    """The autocast mode of the pass, as the arguments of `torch.autocast`."""
+    device = "cpu" if first is None else first.device.type
+    return {
+        "device_type": device,
+        "dtype": torch.get_autocast_dtype(device),
+        "enabled": torch.is_autocast_enabled(device),
+    }
 
 
 def first_tensor(values: Any) -> Tensor | None:

@@ -23,7 +23,6 @@ from descend.watching import _backward
 from descend.watching._evaluate import Evaluation, Shapes
 from descend.watching._facts import EARLY, Graph, note_start, of_gradients, of_modes, of_schedule
 from descend.watching._forward import Forwards, first_tensor
-from descend.watching._gradients import Pass
 from descend.watching._optimizer import Updates
 from descend.watching._record import Record
 
@@ -50,7 +49,8 @@ class Loop:
         evaluate_every: int | None,
         live: Live | None,
     ) -> None:
-        self.record, self.given_loss, self._live = record, None, live
+        self.record, self._live = record, live
+        self.given_loss: float | None = None  # of the coming update, from the user
         self._models, self._loss, self._scheduler = models, loss, scheduler
         self._train = splits.get("train")
         self._graph = Graph()
@@ -72,8 +72,6 @@ class Loop:
         except BaseException:
             self.detach()
             raise
-
-    given_loss: float | None
 
     def _attach(
         self, optimizers: Sequence[Optimizer], monitors: Mapping[str, Monitor], every: int, splits: Mapping[str, Rows]
@@ -135,15 +133,17 @@ class Loop:
 
     def _before_backward(self, roots: Sequence[Tensor]) -> None:
         node, self._factor, self._scales = graph.unscaled(roots[0].grad_fn if len(roots) == 1 else None)
-        self._target = graph.saved(node, "_saved_target") if node is not None else None
-        self._value = _sum(roots)
-        for scale in self._scales:
-            self._value = self._value / scale
-        if isinstance(self._value, Tensor) and (self._look or self._value.device.type == "cpu"):
-            self._value = self._value.item()
+        self._target = graph.saved(node, "_saved_target")
+        value = _sum(roots)
+        if value is not None:
+            for scale in self._scales:
+                value = value / scale
+            if value.is_cpu or self._look:
+                value = value.item()
+        self._value = value
         if self._reading is None and (self._due or self.record.step < EARLY):
             self.record.guard("graph", self._read, roots)
-        if isinstance(self._value, float) and not math.isfinite(self._value):
+        if isinstance(value, float) and not math.isfinite(value):
             self.record.guard("search for NaN", self._hunt)
         for update in self._updates:
             update.gradients.before_backward(look=self._look)
@@ -158,10 +158,9 @@ class Loop:
             self._batch = len(self._reading.target)
 
     def _after_backward(self) -> None:
-        rows = self._rows()
-        self.record.examples += rows
+        self.record.examples += self._rows()
         for update in self._updates:
-            update.gradients.after_backward(Pass(self._value, self._factor))
+            update.gradients.after_backward(self._value, self._factor)
             if self._due:
                 update.after_backward(self._scales)
             if update.in_closure and not update.searches:
@@ -171,10 +170,10 @@ class Loop:
 
     def _rows(self) -> int:
         """The number of examples of the backward pass just made; 0 where it went through an older forward pass."""
-        seen = [each.latest for each in self._forwards if each.latest is not None]
-        if not seen:
+        firsts = [seen.first for each in self._forwards if (seen := each.latest) is not None]
+        if not firsts:
             return 0 if any(each.modes.train_steps for each in self._forwards) else self._batch
-        return max((len(first) for each in seen if (first := each.first) is not None), default=self._batch)
+        return max([self._batch if first is None else first.shape[0] for first in firsts])
 
     def _before_update(self, update: Updates, closure: bool) -> None:
         update.begin(closure)
@@ -187,20 +186,23 @@ class Loop:
             self.record.guard("evaluations", self._evaluate_first)
         if not self._scales and update.gradients.spoiled():
             self.record.guard("search for NaN", self._hunt)
-        self.record.guard("monitors", self._measure, update)
+        if self._due and update.due(self.record.step + 1) and not update.measured_before:
+            self.record.guard("monitors", self._measure, update)
 
     def _measure(self, update: Updates) -> None:
         """Show the monitors the step before its update."""
-        if update.due(self.record.step + 1) and not update.measured_before:
-            shown = next((each.shown for each in self._forwards if each.shown is not None), None)
-            loss = self._loss_of(update)
-            update.measure_before(self.record.step + 1, loss, shown, self._reading, self.evaluation)
+        shown = next((each.shown for each in self._forwards if each.shown is not None), None)
+        loss = self._loss_of(update)
+        update.measure_before(self.record.step + 1, loss, shown, self._reading, self.evaluation)
 
     def _loss_of(self, update: Updates) -> float | Tensor | None:
         """The mean loss of the batch of this update, not scaled for accumulation."""
         if self.given_loss is not None:
             return self.given_loss
-        known = [(each.loss, each.factor) for each in update.passes() if each.loss is not None]
+        passes = update.passes()
+        if len(passes) == 1 and self._share is None:
+            return passes[0].loss
+        known = [(each.loss, each.factor) for each in passes if each.loss is not None]
         if not known:
             return None
         factor = known[0][1]
@@ -221,7 +223,7 @@ class Loop:
         self.record.step += 1
         step, live = self.record.step, self._live
         lrs = [lr for each in self._updates for lr in each.lrs]
-        self.record.guard("steps", lambda: self.record.update(loss, lrs, now=self._due))
+        self.record.update(loss, lrs, now=self._due)
         if step in (1, EARLY):
             self.record.guard("graph", self._graph.note, self.record, dict(named_in(self._models)), loss)
         self._begin_step()
@@ -316,5 +318,7 @@ class Loop:
 
 def _sum(roots: Sequence[Tensor]) -> Tensor | None:
     """The loss that backward passes from several losses have in common: their sum."""
+    if len(roots) == 1 and roots[0].dim() == 0:
+        return roots[0].detach()
     losses = [root.detach().flatten()[0] for root in roots if root.numel() == 1]
     return None if not losses else losses[0] if len(losses) == 1 else torch.stack(losses).sum()

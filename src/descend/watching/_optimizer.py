@@ -13,7 +13,6 @@ from torch.utils.hooks import RemovableHandle
 from descend.catalog import Task
 from descend.facts.graph import Reading
 from descend.facts.optimizer import named_in
-from descend.facts.rows import undisturbed
 from descend.monitors._monitor import Monitor, Need, Step
 from descend.monitors._norms import norms
 from descend.monitors._panel import Panel, read
@@ -56,6 +55,7 @@ class Updates:
         self._values: dict[str, Tensor] = {}
         self._clipped: dict[str, float] = {}
         self._memory: dict[str, Any] = {}  # of the monitors
+        self._may_clip = True  # until it was seen that nothing writes to the gradients before the update
         self._raw: list[Tensor] = []  # norms of the gradients after the backward pass, and what scaled them
         self._scales: list[Tensor] = []
         self._last = 0  # the step measured last
@@ -124,7 +124,7 @@ class Updates:
 
     def after_backward(self, scales: Sequence[Tensor]) -> None:
         """Note how large the gradients are, in case they are clipped before the update."""
-        if self._step is None:
+        if self._step is None and self._may_clip:
             self._raw = norms(_dense(parameter) for parameter in self.named().values())
             self._scales = list(scales)
 
@@ -135,6 +135,7 @@ class Updates:
         named = self.named()
         if not named:
             return
+        self._may_clip = self.gradients.rewritten()
         gradients, clipped = self._gradients(named)
         self._count(named)
         self._clipped = {} if clipped is None else {"clip/norm_before": clipped}
@@ -166,16 +167,14 @@ class Updates:
             loss_of=None if evaluation is None else evaluation.loss_of,
             memory=self._memory,
         )
-        with undisturbed():
-            self._values = self._panel.measure(self._step, "before", self._missing)
+        self._values = self._panel.measure(self._step, "before", self._missing)
 
     def measure_after(self) -> dict[str, float]:
         """Show them the step after the update. Everything measured, in one transfer."""
         step, self._step = self._step, None
         assert step is not None, "measure_before comes first"
         self._last = step.number
-        with undisturbed():
-            values = self._values | self._panel.measure(step, "after", self._missing)
+        values = self._values | self._panel.measure(step, "after", self._missing)
         floats = read({name: value.float() for name, value in values.items()}) | self._clipped
         self._values, self._raw = {}, []
         return floats if self.first else {name: it for name, it in floats.items() if not name.endswith("/all")}
@@ -184,7 +183,7 @@ class Updates:
         """The gradients as they were before clipping, and their norm if they were clipped."""
         scale = getattr(self.optimizer, "grad_scale", None)  # a fused optimizer divides by it itself
         gradients = {name: _dense(p) if scale is None else _dense(p) / scale for name, p in named.items()}
-        if not self._raw:
+        if not self._raw or not self._may_clip:
             return gradients, None
         now = torch.stack(norms(gradients.values())).double()
         before = torch.stack(self._raw).double()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -27,7 +26,6 @@ class Record:
     def __init__(self, folder: Path, settings: Mapping[str, Value]) -> None:
         self.recorder = Recorder(folder, settings)
         self.open = True
-        self._process = os.getpid()
         self.step = 0
         self.examples = 0
         self.began = time.perf_counter()
@@ -44,8 +42,11 @@ class Record:
     def update(self, loss: float | Tensor | None, lrs: list[float], *, now: bool) -> None:
         """The row of an update; unless `now`, a loss on an accelerator waits for others."""
         named = {f"lr/{number}": lr for number, lr in enumerate(lrs)}
+        if not isinstance(loss, Tensor) and not self._waiting:
+            self._write(self.step, self.examples, self.seconds, loss, named)
+            return
         self._waiting.append((self.step, self.examples, self.seconds, loss, named))
-        if now or not isinstance(loss, Tensor) or len(self._waiting) >= BLOCK:
+        if now or len(self._waiting) >= BLOCK:
             self.flush()
 
     def row(self, values: Mapping[str, float], step: int | None = None) -> None:
@@ -65,8 +66,10 @@ class Record:
         tensors = [loss for *_, loss, _ in waiting if isinstance(loss, Tensor)]
         read = iter(torch.stack(tensors).tolist() if tensors else [])
         for step, examples, seconds, loss, lrs in waiting:
-            value = next(read) if isinstance(loss, Tensor) else loss
-            self.recorder.log(step, examples, seconds, ({} if value is None else {"loss/batch": value}) | lrs)
+            self._write(step, examples, seconds, next(read) if isinstance(loss, Tensor) else loss, lrs)
+
+    def _write(self, step: int, examples: int, seconds: float, loss: float | None, lrs: dict[str, float]) -> None:
+        self.recorder.log(step, examples, seconds, lrs if loss is None else {"loss/batch": loss, **lrs})
 
     def note(self, kind: str, step: int, **details: Any) -> None:
         self.recorder.note(kind, step, **details)
@@ -91,7 +94,7 @@ class Record:
 
     def guard(self, part: str, function: Callable[..., None], *arguments: Any) -> None:
         """Call `function`; if it raises, report that once and do without that part from then on."""
-        if part in self._off or os.getpid() != self._process:  # a fork of the process that records is not watched
+        if part in self._off:
             return
         try:
             function(*arguments)

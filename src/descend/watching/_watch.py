@@ -160,6 +160,16 @@ def _close(loop: Loop | None, error: BaseException | None) -> None:
 _OPEN: Final[weakref.WeakSet[Loop]] = weakref.WeakSet()
 
 
+def _leave_to_the_parent() -> None:
+    """A fork of a process that is watched: the record stays with the parent."""
+    for loop in list(_OPEN):
+        loop.record.open = False
+        loop.detach()
+
+
+os.register_at_fork(after_in_child=_leave_to_the_parent)
+
+
 @atexit.register
 def _close_all() -> None:
     """Close what a script has left open, also where it ends by an exception."""
