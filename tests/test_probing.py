@@ -1,12 +1,16 @@
 """A fork is what `fit` would have done with that one thing changed; nothing else is touched."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import descend
+from descend.catalog import CHECKS
 from descend.doctor._chart import Chart
+from descend.doctor._judge import judge
 from descend.doctor._probe import beside, further, lost
 from descend.errors import RunError
 from descend.probing import _permuted, probe
@@ -142,6 +146,30 @@ def test_a_watched_run_is_refused_with_what_to_do(tmp_path):
         pass
     with pytest.raises(RunError, match=r"own is the record of a training loop of your own.*Change one thing"):
         probe(Run(tmp_path / "own"))
+
+
+ASKING = [
+    name
+    for name in CHECKS
+    if "_probe import" in (Path(str(descend.__file__)).parent / "doctor" / f"{name}.py").read_text()
+    and CHECKS[name].sick.fault is CHECKS[name].near_miss.fault is None
+]
+"""Checks that ask the forks, and whose examples are recipes."""
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_forks_make_a_check_as_sure_or_surer_and_raise_no_alarm(name, tmp_path):
+    sick, healthy = (fit(example.recipe, runs=tmp_path) for example in (CHECKS[name].sick, CHECKS[name].near_miss))
+    (before,) = judge(Chart(sick), [name]).findings
+    (after,) = judge(Chart(sick, probe(sick)), [name]).findings
+    assert after.sure >= before.sure
+    assert judge(Chart(healthy, probe(healthy)), [name]).healthy
+
+
+def test_a_fork_settles_that_the_rate_is_too_low(tmp_path):
+    run = fit(CHECKS["lr_too_low"].sick.recipe, runs=tmp_path)
+    (finding,) = judge(Chart(run, probe(run)), ["lr_too_low"]).findings
+    assert "facts/probe/lr_up" in {piece.series for piece in finding.evidence}
 
 
 def chart(**losses):
