@@ -43,13 +43,13 @@ def columns(chart: Chart, numbers: list[int], most: int = 3) -> str:
     return f"columns {', '.join(named)} and {last[0]}"
 
 
-def error_of(share: float, rows: float) -> float:
+def error_of(share: float, rows: int) -> float:
     """The standard error of a share that was counted in so many rows; never 0, since no count is certain."""
     smoothed = (share * rows + 1) / (rows + 2)
-    return math.sqrt(smoothed * (1 - smoothed) / max(1.0, rows)) if 0 < smoothed < 1 else 1 / max(1.0, rows)
+    return math.sqrt(smoothed * (1 - smoothed) / max(1, rows)) if 0 < smoothed < 1 else 1 / max(1, rows)
 
 
-def apart(one: float, rows: float, other: float, others: float) -> float:
+def apart(one: float, rows: int, other: float, others: int) -> float:
     """By how many standard errors one share lies above another."""
     return (one - other) / math.hypot(error_of(one, rows), error_of(other, others))
 

@@ -46,8 +46,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
         return None
     worst = max(missed, key=lambda each: each.ratio)
     return Finding(
-        f"Class {worst.label} is rare: the most frequent class has {worst.ratio:.2g} training rows for each of its "
-        f"own, and of its {worst.rows:,} rows that were judged, {worst.found:.2g} are recognised, of the others "
+        f"There are few rows of class {worst.label}: the most frequent class has {worst.ratio:.2g} training rows for "
+        f"each of its own. Of its {worst.rows:,} judged rows {worst.found:.2g} are recognised, of the others "
         f"{worst.rest:.2g}, although its neighbours are {worst.told_apart:.2g} times more often of its own class than "
         "by chance.",
         (
@@ -129,9 +129,9 @@ def _before(chart: Chart) -> Finding | Unknown | None:
         return None
     share = 1 - fewest / sum(counts.values())
     return Finding(
-        f"Class {label} is rare: the most frequent class has {ratio:.2g} rows for each of its own, so a network that "
-        f"never answers it is right in {share:.2g} of all rows.",
-        (Evidence("facts/data/train/classes", ratio, BEFORE, f"{fewest:,} rows of class {label}."),),
+        f"There are few rows of class {label}: the most frequent class has {ratio:.2g} for each of them, so a network "
+        f"that never answers it is right in {share:.2g} of all rows.",
+        (Evidence("facts/data/train/classes", float(ratio), BEFORE, f"{fewest:,} rows of class {label}."),),
         sure=0.6,
         where=f"class {label}",
         remedies=(remedy(chart),),

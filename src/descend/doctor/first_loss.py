@@ -37,7 +37,6 @@ def look(chart: Chart) -> Finding | Unknown | None:
         f"as much, so its first answers are sure and wrong.{back}",
         tuple(evidence),
         sure=0.85,
-        where="the last layer",
         since=0,
         remedies=(
             Remedy(

@@ -67,8 +67,8 @@ def _finding(loss: str, low: float, high: float, least: int, most: int) -> Findi
         (
             Evidence(
                 "facts/data/train/target_max" if high > most else "facts/data/train/target_min",
-                high if high > most else low,
-                most if high > most else least,
+                float(high if high > most else low),
+                float(most if high > most else least),
                 f"Labels from {low:.5g} to {high:.5g}; {least} to {most} are taken.",
             ),
         ),

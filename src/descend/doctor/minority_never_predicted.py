@@ -30,11 +30,11 @@ def look(chart: Chart) -> Finding | Unknown | None:
     worst = max(never, key=lambda each: each.rows)
     others = f" (and {len(never) - 1} other classes)" if len(never) > 1 else ""
     return Finding(
-        f"Class {worst.label}{others} is never answered: {worst.rows:,} of the rows that were judged are of it, none "
+        f"The model never answers class {worst.label}{others}: {worst.rows:,} of the judged rows are of it, none "
         "of them was recognised and no other was mistaken for it, while of the frequent classes' rows "
         f"{worst.rest:.2g} are right.",
         (
-            Evidence("facts/predictions", 0, worst.rows, f"Class {worst.label} was answered 0 times."),
+            Evidence("facts/predictions", 0.0, float(worst.rows), f"Class {worst.label} was answered 0 times."),
             Evidence(
                 "facts/data/train/classes",
                 worst.ratio,

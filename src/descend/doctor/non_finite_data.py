@@ -45,7 +45,11 @@ def _finding(chart: Chart, name: str, bad: dict[str, Any]) -> Finding:
     return Finding(
         f"The {name} {bad['part']} hold {bad['value']} at {where} ({many}; rows count from 0): the loss of that row is "
         "not a number, and one update with it makes every weight NaN.",
-        (Evidence(f"facts/data/{name}/non_finite", count, 0, f"{count:,} values of the {name} {bad['part']}."),),
+        (
+            Evidence(
+                f"facts/data/{name}/non_finite", float(count), 0.0, f"{count:,} values of the {name} {bad['part']}."
+            ),
+        ),
         sure=0.98,
         where=where,
         remedies=(

@@ -8,7 +8,7 @@ over to the validation rows.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -60,13 +60,13 @@ def look(chart: Chart) -> Finding | Unknown | None:
     )
 
 
-def _unrelated(neighbours: dict[str, float]) -> bool:
+def _unrelated(neighbours: dict[str, Any]) -> bool:
     """Whether neighbours are as different as rows at random."""
     error = error_of(min(neighbours["expected"], 0.5), neighbours["rows"])  # of an unexplained variance it is more
     return neighbours["disagree"] > neighbours["expected"] - UNRELATED * error
 
 
-def _related(there: dict[str, float]) -> Evidence | None:
+def _related(there: dict[str, Any]) -> Evidence | None:
     """Whether the validation rows' own neighbours are alike: then it is the training targets that are wrong."""
     if apart(min(there["expected"], 1.0), there["rows"], min(there["disagree"], 1.0), there["rows"]) < CLEAR:
         return None
@@ -74,7 +74,7 @@ def _related(there: dict[str, float]) -> Evidence | None:
     return Evidence("facts/data/validation/neighbours", there["disagree"], there["expected"], says)
 
 
-def _by_heart(chart: Chart, train: dict[str, object]) -> Evidence | None:
+def _by_heart(chart: Chart, train: dict[str, Any]) -> Evidence | None:
     """Whether the training rows are learned, and nothing of it holds for the validation rows."""
     ours, theirs = score(chart, "train").y, score(chart, "validation").y
     if not len(ours) or not len(theirs):

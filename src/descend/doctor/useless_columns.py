@@ -44,7 +44,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     sentence = " and ".join(says)
     return Finding(
         f"Of {facts['input_shape'][0]} input columns {number} {'says' if number == 1 else 'say'} nothing: {sentence}.",
-        (Evidence("facts/data/train/columns", number, 0, f"{sentence[0].upper()}{sentence[1:]}."),),
+        (Evidence("facts/data/train/columns", float(number), 0.0, f"{sentence[0].upper()}{sentence[1:]}."),),
         sure=0.95,
         where=columns(chart, [*constant, *(copy for _, copy in pairs)]),
         remedies=(
