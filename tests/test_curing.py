@@ -225,16 +225,21 @@ def test_nothing_helped_is_an_answer_with_what_was_tried(checks, tmp_path):
     assert [len(each.runs) for each in found.trials[0].arms] == [1, 1]  # one seed shows that they do not help
 
 
+def _faster(recipe: Recipe) -> Recipe:
+    """Not in the learning rate alone, which would be searched."""
+    return recipe.but(lr=recipe["lr"] * 4, min_delta=recipe.min_delta + 1)
+
+
 def test_a_better_loss_is_no_cure_while_the_evidence_is_there(checks, tmp_path, monkeypatch):
     monkeypatch.setattr("descend.curing._bench.judged", lambda run, by: 1 / run.recipe["lr"])
-    faster = Remedy("Longer steps.", lambda recipe: recipe.but(lr=recipe["lr"] * 4, clip_value=1e3), "safe")
+    faster = Remedy("Longer steps.", _faster, "safe")
     checks["always"] = check(lambda chart: True, faster)
     found = cure(MOONS.but(lr=0.02, epochs=1), runs=tmp_path)
     assert found.helped
     assert not found.cured
-    assert found.changes == {"lr": (0.02, pytest.approx(0.02 * 4**ROUNDS)), "clip_value": (None, 1e3)}
+    assert found.changes == {"lr": (0.02, pytest.approx(0.02 * 4**ROUNDS)), "min_delta": (0, ROUNDS)}
     assert "But the check still finds the problem in 3 of 3 runs." in found.trials[0].sentences[1]
-    assert found.verdict.startswith("Better, but not cured: lr: 0.02 -> 1.28, clip_value: none -> 1000. Left: always.")
+    assert found.verdict.startswith("Better, but not cured: min_delta: 0 -> 3, lr: 0.02 -> 1.28. Left: always.")
 
 
 def test_what_chance_leaves_open_is_settled_by_twice_the_seeds(checks, tmp_path, monkeypatch):
