@@ -34,8 +34,8 @@ format: $(VENV)/with-dev  ## bring every file into the style that lint asks for
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(VENV)/with-all  ## write docs/problems.md, the reference of what the doctor looks for
-	$(BIN)/descend list checks --markdown > docs/problems.md
+docs: $(VENV)/with-all  ## write docs/problems.md, with what the doctor says of a sick run of each problem
+	$(BIN)/descend list checks --markdown --examples > docs/problems.md
 
 doctor-bench: $(VENV)/with-dev  ## train runs with and without bugs, and count how often the doctor is right
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.doctor $(DOCTOR_FLAGS)

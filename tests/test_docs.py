@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from descend.cli._main import descend
 
 ROOT = Path(__file__).parent.parent
-DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("*.md"))}
+PATHS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+DOCS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PATHS}
 FILES = [path.relative_to(ROOT).as_posix() for top in ("src", "tests") for path in (ROOT / top).rglob("*")]
 
 every_document = pytest.mark.parametrize("name", DOCS)
@@ -40,7 +41,7 @@ def shell_lines(text: str) -> list[str]:
 @every_document
 def test_every_relative_link_leads_to_a_file(name: str) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", DOCS[name])
-    assert [link for link in targets if "://" not in link and not (ROOT / link).exists()] == []
+    assert [link for link in targets if "://" not in link and not (ROOT / name).parent.joinpath(link).exists()] == []
 
 
 @every_document

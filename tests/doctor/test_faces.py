@@ -276,7 +276,17 @@ finally:
 
 
 def test_the_reference_is_what_the_checks_say_of_themselves() -> None:
-    assert DOCS.read_text(encoding="utf-8") == _reference.in_markdown(), "renew it: make docs"
+    text = DOCS.read_text(encoding="utf-8")
+    assert _reference.without_examples(text) == _reference.in_markdown(), "renew it: make docs"
+
+
+def test_the_reference_shows_what_is_found_in_the_sick_run_of_each_check() -> None:
+    text = _reference.in_markdown({SICK.check: SICK})
+    assert plain(SICK.sentence) in plain(text)
+    assert "+ nn.ReLU()" in text
+    assert _reference.without_examples(text) == _reference.in_markdown()
+    sections = DOCS.read_text(encoding="utf-8").split("\n## ")[1:]
+    assert [section.partition("\n")[0] for section in sections if _reference.BEGIN not in section] == []
 
 
 def test_every_link_to_a_problem_leads_to_its_heading() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import textwrap
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.shell_completion import CompletionItem
@@ -26,6 +27,9 @@ from descend.cli._command import Command, flag, json_flag
 from descend.cli._print import print_json, print_table, text_width
 from descend.errors import RecipeError, did_you_mean
 from descend.recipe import PARTS
+
+if TYPE_CHECKING:
+    import descend.doctor._check
 
 EXAMPLES = (
     "descend list",
@@ -65,8 +69,9 @@ class Word(click.ParamType[str]):
 )
 @click.argument("names", metavar="[CATALOG] [NAME]", type=Word(), nargs=-1)
 @click.option("--markdown", is_flag=True, help="Print the reference of all checks: list checks --markdown.")
+@click.option("--examples", is_flag=True, help="With --markdown: show what is found in a sick run of each check.")
 @json_flag
-def command(names: tuple[str, ...], markdown: bool, as_json: bool) -> None:
+def command(names: tuple[str, ...], markdown: bool, examples: bool, as_json: bool) -> None:
     """Show the catalogs, the entries of one, or the options of an entry.
 
     Every option is a flag of `descend train`. Of a check of the doctor it explains the problem.
@@ -75,7 +80,7 @@ def command(names: tuple[str, ...], markdown: bool, as_json: bool) -> None:
         raise click.UsageError(f"Name a catalog, or an entry, or both, but not {len(names)} things.")
     found = _entries(*names)
     if markdown:
-        _print_reference(names)
+        _print_reference(names, examples=examples)
     elif as_json:
         print_json({name: [_about(name, entry) for entry in entries] for name, entries in found.items()})
     elif not names:
@@ -148,12 +153,22 @@ def _print_problem(name: str) -> None:
         click.echo()
 
 
-def _print_reference(names: tuple[str, ...]) -> None:
+def _print_reference(names: tuple[str, ...], *, examples: bool) -> None:
     if names != ("checks",):
         raise click.UsageError("Only the checks are written as Markdown: descend list checks --markdown.")
     from descend.doctor._reference import in_markdown
 
-    click.echo(in_markdown(), nl=False)
+    click.echo(in_markdown(_examples() if examples else {}), nl=False)
+
+
+def _examples() -> dict[str, descend.doctor._check.Finding]:
+    """What each check finds in its sick run."""
+    from descend.doctor._judge import diagnose
+    from descend.faults import show
+
+    with tempfile.TemporaryDirectory() as runs:
+        found = {name: diagnose(show(name, runs=runs).sick, checks=[name]).findings for name in CHECKS}
+    return {name: findings[0] for name, findings in found.items() if findings}
 
 
 def _print_options(name: str, entry: str) -> None:

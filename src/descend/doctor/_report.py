@@ -129,26 +129,31 @@ def as_markdown(diagnosis: descend.doctor._judge.Diagnosis, *, everything: bool 
 
 
 def _blocks(diagnosis: descend.doctor._judge.Diagnosis, everything: bool) -> Iterator[str]:
-    yield f"**{_plain(diagnosis.sentence)}**\n"
+    yield f"**{plain(diagnosis.sentence)}**\n"
     for number, finding in enumerate(diagnosis.findings if everything else diagnosis.first, start=1):
         head, sentence, lists = told(finding)
-        yield f"### {number}. {_plain(head)}\n\n{_plain(sentence)}\n"
-        yield from _bullets(lists)
+        yield f"### {number}. {plain(head)}\n\n{plain(sentence)}\n\n{bullets(lists)}"
     if everything:
-        yield from _bullets(left(diagnosis))
+        yield bullets(left(diagnosis))
+
+
+def bullets(lists: dict[str, list[Item]]) -> str:
+    """Lists as Markdown, each with its title in bold, and code as a difference."""
+    return "\n".join(_bullets(lists))
 
 
 def _bullets(lists: dict[str, list[Item]]) -> Iterator[str]:
     for title, items in lists.items():
         yield f"**{title}**\n"
         for item in items:
-            yield f"- {_plain(item.text)}"
+            yield f"- {plain(item.text)}"
             if item.code:
                 yield "\n".join(["", "  ```diff", *(f"  {line}" for line in item.code), "  ```"])
         yield ""
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
