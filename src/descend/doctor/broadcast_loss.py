@@ -31,7 +31,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     )
     return Finding(
         f"The loss compares {shapes}: they are {what}.",
-        (Evidence("facts/graph/given", rows, 1, f"The loss was given {shapes}."),),
+        (Evidence("facts/graph/given", float(rows), 1.0, f"The loss was given {shapes}."),),
         sure=0.99 if pairs else 0.8,
         remedies=(
             Remedy(

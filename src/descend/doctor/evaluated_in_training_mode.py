@@ -52,9 +52,9 @@ def _always_random(chart: Chart) -> Finding | None:
     if chart.fact("network", "repeatable") is not False or chart.fact("graph", "loss") not in DISCRETE:
         return None
     return Finding(
-        "In evaluation mode the model gives the same rows another answer at each call: something in forward() is "
+        "In evaluation mode the model gives the same rows 2 answers in 2 calls: something in forward() is "
         "random whatever the mode, such as nn.functional.dropout without training=self.training.",
-        (Evidence("facts/network/repeatable", 1, 0, "Two calls in evaluation mode differ on the same rows."),),
+        (Evidence("facts/network/repeatable", 1.0, 0.0, "2 calls in evaluation mode differ on the same rows."),),
         sure=0.75,  # noise may be meant: latent variables, or dropout as a measure of doubt
         remedies=(
             Remedy(

@@ -42,7 +42,7 @@ def _single(shape: list[int]) -> Finding:
     return Finding(
         f"A softmax is taken over a single output (shape {shape}): it is 1 whatever the network does, so that the "
         "loss is constant and no gradient comes back.",
-        (Evidence("facts/graph/given", 1, 2, "The softmax has 1 output to choose from; it needs 2 or more."),),
+        (Evidence("facts/graph/given", 1.0, 2.0, "The softmax has 1 output to choose from; it needs 2 or more."),),
         sure=0.99,
         remedies=(
             Remedy(
@@ -59,7 +59,14 @@ def _not_logarithms(what: str, largest: float) -> Finding:
     return Finding(
         f"The negative log-likelihood is given {what} (the largest is {largest:.2g}), but takes logarithms of "
         f"probabilities, which are never above 0: so the loss {end} and measures nothing.",
-        (Evidence("facts/graph/given", largest, 0, f"The largest number that the loss was given is {largest:.2g}."),),
+        (
+            Evidence(
+                "facts/graph/given",
+                float(largest),
+                0.0,
+                f"The largest number that the loss was given is {largest:.2g}.",
+            ),
+        ),
         sure=0.98,
         remedies=(
             Remedy(

@@ -26,7 +26,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     return Finding(
         f"The optimizer does not train {listed(missing)}: {counted(len(missing), 'trainable parameter')} of the model "
         f"{'is' if len(missing) == 1 else 'are'} in none of its groups{strangers}.",
-        (Evidence("facts/optimizer/missing", len(missing), 0, says),),
+        (Evidence("facts/optimizer/missing", float(len(missing)), 0.0, says),),
         sure=0.99 if foreign else 0.8,  # what it holds instead is what was there before
         where=missing[0],
         remedies=(

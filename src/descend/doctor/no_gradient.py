@@ -40,7 +40,7 @@ def _forgotten(found: list[str]) -> Finding:
     return Finding(
         f"The model does not know {listed(found)}: {counted(len(found), 'parameter')} in a plain Python list or "
         "dictionary, so that model.parameters() leaves them out and no optimizer trains them.",
-        (Evidence("facts/network/unregistered", len(found), 0, says),),
+        (Evidence("facts/network/unregistered", float(len(found)), 0.0, says),),
         sure=0.97,
         where=found[0],
         remedies=(
@@ -58,7 +58,7 @@ def _without_history(trained: list[str]) -> Finding:
     return Finding(
         f"The loss has no connection to the model: its backward pass reaches none of the {len(trained)} trainable "
         f"parameters ({listed(trained)}), so that nothing is learned.",
-        (Evidence("facts/graph/unreached", len(trained), 0, says),),
+        (Evidence("facts/graph/unreached", float(len(trained)), 0.0, says),),
         sure=0.98,
         remedies=(
             Remedy(
@@ -76,7 +76,7 @@ def _thrown_away(trained: list[str], zero: bool) -> Finding:
     return Finding(
         f"No gradient is left when the optimizer steps: at every checked step it was {what} for all "
         f"{len(trained)} parameters, so that the weights do not move.",
-        (Evidence("facts/gradients/none", len(trained), 0, says),),
+        (Evidence("facts/gradients/none", float(len(trained)), 0.0, says),),
         sure=0.8 if zero else 0.95,  # exactly zero may be a dead output layer
         remedies=(
             Remedy(
@@ -97,7 +97,7 @@ def _cut(cut: list[str], trained: list[str]) -> Finding:
     return Finding(
         f"The way back is cut after {cut[-1]}: no gradient reaches the first {counted(len(cut), 'parameter')} "
         f"({listed(cut)}), which stay as they were drawn, while the {len(trained) - len(cut)} behind them learn.",
-        (Evidence("facts/graph/unreached", len(cut), 0, says),),
+        (Evidence("facts/graph/unreached", float(len(cut)), 0.0, says),),
         sure=0.95,
         where=cut[-1],
         remedies=(
@@ -115,7 +115,7 @@ def _unused(cut: list[str]) -> Finding:
     return Finding(
         f"The loss does not depend on {listed(cut)}: {counted(len(cut), 'parameter')} in the optimizer "
         f"{'gets' if len(cut) == 1 else 'get'} no gradient. Is a layer forgotten in forward()?",
-        (Evidence("facts/graph/unreached", len(cut), 0, says),),
+        (Evidence("facts/graph/unreached", float(len(cut)), 0.0, says),),
         sure=0.5,  # a part for another use of the model looks the same, such as the pooler of a BERT
         where=cut[0],
         remedies=(Remedy("Use the layer in forward(), or take it out, or freeze it with requires_grad_(False)."),),

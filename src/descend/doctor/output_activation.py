@@ -74,7 +74,7 @@ def _zero_for_all() -> Finding:
     return Finding(
         "The model ends in a relu that answers 0 to every row, and a relu that is at 0 passes no gradient back: the "
         "gradient of all parameters was exactly zero at every checked step.",
-        (Evidence("facts/gradients/zero", 0, 0, "The gradient of every parameter was 0 at every checked step."),),
+        (Evidence("facts/gradients/zero", 0.0, 0.0, "The gradient of every parameter was 0 at every checked step."),),
         sure=0.95,
         remedies=(
             Remedy(
@@ -86,11 +86,11 @@ def _zero_for_all() -> Finding:
 
 
 def _bounded_logits(loss: str, last: str) -> Finding:
-    what = "never negative" if last == "relu" else "between -1 and 1"
+    what = "never below 0" if last == "relu" else "between -1 and 1"
     return Finding(
         f"The model ends in a {last}, so that its logits are {what}: {loss} wants any numbers, and cannot become as "
         "sure of an answer as the data allow.",
-        (Evidence("facts/graph/last_op", 1, 0, f"The loss {loss} was given the result of a {last}."),),
+        (Evidence("facts/graph/last_op", 1.0, 0.0, f"The loss {loss} was given the result of 1 {last}."),),
         sure=0.9,
         remedies=(
             Remedy(

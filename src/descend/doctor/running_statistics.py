@@ -13,6 +13,7 @@ import numpy as np
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
+from descend.doctor._code import listed
 
 FEWEST: Final = 3  # evaluations in both modes after the first
 STEPS: Final = 50  # a momentum of 0.1 has then left 0.5 % of where the statistics began
@@ -39,14 +40,15 @@ def look(chart: Chart) -> Finding | Unknown | None:
     share = float(np.median(shares))
     if np.min(shares) < SHARE:
         return None
+    places = f" ({listed(norms)})" if norms else ""
     now, then = judged[-1], trained[-1]
     says = (
         f"On the same training rows the loss is {now:.2g} in evaluation mode and {then:.2g} in training mode: "
         f"{share:.0%} of what was learned is lost (median of the last {FEWEST} evaluations)."
     )
     return Finding(
-        f"Batch norm's running statistics do not fit: on the same training rows the loss is {now:.2g} in evaluation "
-        f"mode but {then:.2g} in training mode, from {first:.2g} at the start.",
+        f"The running statistics of batch norm{places} do not fit: on the same training rows the loss is {now:.2g} in "
+        f"evaluation mode but {then:.2g} in training mode, from {first:.2g} at the start.",
         (Evidence("loss/train", share, SHARE, says.replace("%", " %")),),
         sure=0.9,
         where=norms[0] if norms else None,

@@ -31,7 +31,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     if not seen:  # our own loop, or one without a scheduler
         return None if chart.recipe or chart.fact("gradients") else Unknown("a loop that `descend.watch` saw")
     kind, period, taken, updates = seen["kind"], seen.get("period"), seen["taken"], seen["optimizer_steps"]
-    epochs = seen.get("epochs") or 0
+    epochs = float(seen.get("epochs") or 0)
     if epochs < EPOCHS or updates < UPDATES * epochs:
         return Unknown(f"{EPOCHS:g} epochs of {UPDATES:g} updates or more")
     if not taken:
@@ -55,7 +55,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     return None
 
 
-def _too_often(chart: Chart, kind: str, period: float | None, taken: int, epochs: float) -> Finding | None:
+def _too_often(chart: Chart, kind: str, period: int | None, taken: int, epochs: float) -> Finding | None:
     """Stepped with the updates: was it made for the epochs?"""
     rates = chart.series("lr/0").y
     highest = float(np.max(rates)) if len(rates) else 0.0
@@ -82,7 +82,7 @@ def _too_often(chart: Chart, kind: str, period: float | None, taken: int, epochs
 def _finding(sentence: str, says: str, value: float, sure: float) -> Finding:
     return Finding(
         sentence,
-        (Evidence("facts/schedule/taken", value, 1.0, f"{says}."),),
+        (Evidence("facts/schedule/taken", float(value), 1.0, f"{says}."),),
         sure=sure,
         remedies=(
             Remedy(

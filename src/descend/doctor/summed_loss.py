@@ -52,7 +52,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
         f"The loss is the sum over the {many} of a batch, not their mean, so that the steps of {kind} are "
         f"{rows or 'that many'} times as long as its learning rate says: {harm}.",
         (
-            Evidence("facts/graph/given", float(rows or 2), 1, f"The loss adds up {many}."),
+            Evidence("facts/graph/given", float(rows or 2), 1.0, f"The loss adds up {many}."),
             Evidence("update_ratio/all", largest, LARGE, f"{harm[:1].upper()}{harm[1:]}."),
         ),
         sure=0.9,

@@ -19,19 +19,13 @@ def look(chart: Chart) -> Finding | Unknown | None:
     twice = seen.get("twice", ())
     if not twice:
         return None
+    says = f"{counted(len(twice), 'parameter')} in more than one parameter group."
     several = ", " in str(seen.get("kind", ""))
     return Finding(
         f"{listed(twice)} {'is' if len(twice) == 1 else 'are'} trained twice: {counted(len(twice), 'parameter')} "
         f"{'stands' if len(twice) == 1 else 'stand'} in two groups, so that each update moves "
         f"{'it' if len(twice) == 1 else 'them'} twice.",
-        (
-            Evidence(
-                "facts/optimizer/twice",
-                len(twice),
-                0,
-                f"{counted(len(twice), 'parameter')} in more than one parameter group.",
-            ),
-        ),
+        (Evidence("facts/optimizer/twice", float(len(twice)), 0.0, says),),
         # optimizers of two kinds may be meant to take turns: Adam first, then L-BFGS
         sure=0.6 if several else 0.95,
         where=twice[0],
