@@ -119,7 +119,7 @@ def read(root: Tensor, model_output: Tensor | None = None, *, closely: bool = Tr
         return Reading(ops=_ops(node))
     reading = _reading(*found)
     if model_output is not None and (reading.output is None or (closely and _made(model_output, reading))):
-        reading.output = model_output.detach()
+        reading.output = model_output
     if not closely:
         return reading
     reading.given = _given(reading, *found) | {"reduction": _reduction(found[1], node, number)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
@@ -18,18 +19,26 @@ ACTIVATIONS: Final = (
 )
 CALLS: Final = 8  # of a module in one forward pass that are kept: a recurrent cell is called once a position
 
+Guard = Callable[..., None]
+
+
+def _plainly(part: str, function: Callable[..., None], *arguments: Any) -> None:
+    function(*arguments)
+
 
 class Capture:
     """`with capture as activations:` fills {module name: Activation} during a forward pass, in forward order.
 
     Watches the activation modules of `model`, or its leaves where it has none. A module called several times
-    gives `relu`, `relu@2`, `relu@3`, up to 8 times. Outputs are detached and not copied: an in-place operation later in the
-    forward pass shows in them. Hooks stand only inside the block, and leave it with an exception too.
+    gives `relu`, `relu@2`, `relu@3`, up to 8 times. Outputs are detached and not copied: an in-place operation later
+    in the forward pass shows in them. Hooks stand only inside the block, and leave it with an exception too.
 
     One object serves a whole run: it looks for modules once; a block then costs 3 microseconds a module.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, guard: Guard = _plainly) -> None:
+        """`guard("activations", hook, ...)` calls what the hooks do: in somebody else's loop an error must not pass."""
+        self._guard = guard
         named = [(name or "model", module) for name, module in model.named_modules()]
         leaves = [pair for pair in named if not any(pair[1].children()) and not isinstance(pair[1], nn.Identity)]
         self._watched = [pair for pair in named if isinstance(pair[1], ACTIVATIONS)] or leaves
@@ -37,7 +46,9 @@ class Capture:
 
     def __enter__(self) -> dict[str, Activation]:
         activations: dict[str, Activation] = {}
-        self._handles = [module.register_forward_hook(_keep(activations, name)) for name, module in self._watched]
+        self._handles = [
+            module.register_forward_hook(_keep(activations, name, self._guard)) for name, module in self._watched
+        ]
         return activations
 
     def __exit__(
@@ -48,13 +59,13 @@ class Capture:
         self._handles = []
 
 
-def _keep(activations: dict[str, Activation], name: str) -> Any:
+def _keep(activations: dict[str, Activation], name: str, guard: Guard) -> Any:
     """A forward hook that files the module's output under `name`."""
 
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
-            return  # what is traced now would stay in the compiled code
-        first = output if isinstance(output, Tensor) else output[0]
+    def keep(module: nn.Module, output: Any) -> None:
+        first = output[0] if isinstance(output, (tuple, list)) and output else output
+        if not isinstance(first, Tensor):
+            return
         where, call = name, 1
         while where in activations:
             call += 1
@@ -62,6 +73,10 @@ def _keep(activations: dict[str, Activation], name: str) -> Any:
         if call > CALLS:
             return
         activations[where] = Activation(_kind(module), first.detach())
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        if not torch.compiler.is_compiling():  # what is traced now would stay in the compiled code
+            guard("activations", keep, module, output)
 
     return hook
 

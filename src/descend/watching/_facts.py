@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from descend.facts import data, graph, network, optimizer, start
 from descend.facts.rows import Rows
-from descend.watching._forward import Modes
+from descend.watching._forward import Modes, Seen
 from descend.watching._gradients import Gradients
 from descend.watching._record import Record
 
@@ -23,9 +23,7 @@ PERIODS: Final = ("T_max", "total_steps", "step_size", "T_0", "total_iters", "mi
 def note_start(
     record: Record, models: Mapping[str, nn.Module], optimizers: Sequence[Optimizer], splits: Mapping[str, Rows]
 ) -> None:
-    """Topics "optimizer", "data" and "network"; and a note for a number in the data that is none."""
-    parameters = [parameter for model in models.values() for parameter in model.parameters()]
-    lazy = any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in parameters)
+    """Topics "optimizer" and "data"; and a note for a number in the data that is none."""
     facts: dict[str, Any] = {"optimizer": optimizer.of(models, optimizers)}
     if splits:
         facts["data"] = data.describe(dict(splits))
@@ -33,9 +31,6 @@ def note_start(
     for name in splits:
         if bad := facts["data"][name].get("non_finite"):
             _note_bad_data(record, name, bad)
-    inputs = splits["train"].inputs if "train" in splits else None
-    if not lazy:
-        record.facts(network=network.of(next(iter(models.values())), inputs))
 
 
 def _note_bad_data(record: Record, split: str, bad: Mapping[str, Any]) -> None:
@@ -53,17 +48,27 @@ def _note_bad_data(record: Record, split: str, bad: Mapping[str, Any]) -> None:
     )
 
 
+def note_network(record: Record, model: nn.Module, seen: Seen | None) -> None:
+    """Topic "network", from the first batch as the loop gives it to the model, where that is a single tensor."""
+    inputs = seen.inputs if seen is not None and not seen.named else ()
+    alone = len(inputs) == 1 and isinstance(inputs[0], Tensor)
+    record.facts(network=network.of(model, inputs[0].detach() if alone else None))
+
+
 class Graph:
     """Topic "graph", from the graphs of the losses of the first updates."""
 
     def __init__(self) -> None:
         self.reading = graph.Reading()  # the first that was understood
+        self._direct = False  # whether the loss is given what the model puts out
         self._reached: set[int] | None = set()
 
     def read(self, root: Tensor, output: Tensor | None) -> graph.Reading:
         reading = graph.read(root, output, closely=self.reading.loss is None)
         if self.reading.loss is None:
-            self.reading = reading
+            self.reading, self._direct = reading, output is not None and reading.output is output
+        elif self._direct and output is not None:
+            reading.output = output
         return reading
 
     def reach(self, roots: Sequence[Tensor]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -16,6 +17,7 @@ from descend.facts.network import NORMALISATION, STOCHASTIC, unwrapped
 from descend.monitors._capture import Capture
 from descend.monitors._monitor import Activation
 
+DICTS: Final = (dict, OrderedDict)
 LOOKED_AT: Final = 16  # of a model's dropout and batch norm modules, to see in which mode it is
 
 
@@ -73,7 +75,7 @@ class Forwards:
         self.passed: Seen | None = None  # the one of the last backward pass
         self.shown: Seen | None = None  # the first of the step, with its output, where `show` asked for it
         self.buffers: list[tuple[Tensor, Tensor]] | None = None  # the model's, and what they were before the first pass
-        self.ours = False  # whether it is we who call the model
+        self._ours = False  # whether it is we who call the model
         self._showing: Literal["nothing", "output", "activations"] = "nothing"
         self._capture: Capture | None = None
         self._handles: list[RemovableHandle] = []
@@ -98,16 +100,27 @@ class Forwards:
             self.passed, self.latest = self.latest, None
 
     def again(self, seen: Seen) -> Any:
-        """What the model makes of the same inputs; not counted as a pass of the user's loop."""
-        self.ours = True
+        """What the model makes of the same inputs."""
+        with torch.autocast(**seen.autocast):
+            return self.model(*seen.inputs, **seen.named)
+
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """The model may be called: what its modules remember, by attribute or buffer, is afterwards as it was."""
+        memory = [(vars(module), _copied(vars(module))) for module in self.model.modules()]
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        self._ours = True
         try:
-            with torch.autocast(**seen.autocast):
-                return self.model(*seen.inputs, **seen.named)
+            yield
         finally:
-            self.ours = False
+            self._ours = False
+            for attributes, before in memory:
+                _restore(attributes, before)
+            for buffer, value in buffers:
+                buffer.data.copy_(value)  # not seen by autograd, which may hold the buffer for a backward pass
 
     def _before(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        if self.ours:
+        if self._ours:
             return
         mode = self._called.training
         awake = any(module.training for module in self._looked_at) if self._looked_at else mode
@@ -130,7 +143,7 @@ class Forwards:
     def _begin_capture(self, seen: Seen) -> None:
         self._end_capture()
         if self._showing == "activations" and not compiled(self._called):
-            self._capture = self._capture or Capture(self.model)
+            self._capture = self._capture or Capture(self.model, self._guard)
             seen.activations = self._capture.__enter__()
 
         def after(inputs: Any, output: Any) -> None:
@@ -168,6 +181,22 @@ class _Hook:
         # something of the standard library that takes any arguments and returns None, so that what was saved while
         # it was watched can be loaded without descend
         return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+def _copied(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a module, and what is in its dicts of parameters, buffers, modules and hooks."""
+    return {name: value.copy() if type(value) in DICTS else value for name, value in attributes.items()}
+
+
+def _restore(attributes: dict[str, Any], before: dict[str, Any]) -> None:
+    for name in attributes.keys() - before.keys():
+        del attributes[name]
+    for name, value in before.items():
+        if type(value) in DICTS and name in attributes:
+            attributes[name].clear()
+            attributes[name].update(value)
+        else:
+            attributes[name] = value
 
 
 def _autocast_of(first: Tensor | None) -> dict[str, Any]:

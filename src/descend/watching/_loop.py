@@ -21,7 +21,7 @@ from descend.facts.rows import Rows
 from descend.monitors._monitor import Monitor
 from descend.watching import _backward
 from descend.watching._evaluate import Evaluation, Shapes
-from descend.watching._facts import EARLY, Graph, note_start, of_gradients, of_modes, of_schedule
+from descend.watching._facts import EARLY, Graph, note_network, note_start, of_gradients, of_modes, of_schedule
 from descend.watching._forward import Forwards, first_tensor
 from descend.watching._optimizer import Updates
 from descend.watching._record import Record
@@ -61,6 +61,7 @@ class Loop:
         self._share: float | None = None  # what a loop that accumulates gradients multiplies its losses by
         self._batch = 0  # rows, where the inputs do not show them
         self._hunts = HUNTS
+        self._begun = False  # whether an update has been made
         self.evaluation: Evaluation | None = None
         if loss is not None:
             model = unwrapped(next(iter(models.values())))
@@ -98,7 +99,9 @@ class Loop:
 
     def end(self, *, finished: bool) -> None:
         """What is to be said of the whole."""
-        if finished and self.evaluation is not None:
+        if not self._begun and finished:
+            self._first_look()
+        elif finished:
             self.record.guard("evaluations", self._evaluate)
         self.record.guard("steps", self._note_counts)
         self.record.guard("steps", self.record.flush)
@@ -116,7 +119,9 @@ class Loop:
     def _begin_step(self) -> None:
         """Say what the forward passes of the coming step are to show."""
         number = self.record.step + 1
-        self._due = any(update.due(number) for update in self._updates)
+        for update in self._updates:
+            update.expect(number)
+        self._due = self._updates[0].due
         self._look = self._due or number <= CHECKED
         self._reading = self.given_loss = None
         activations = self._due and self._updates[0].needs_activations(number)
@@ -182,18 +187,18 @@ class Loop:
 
     def _before_change(self, update: Updates) -> None:
         """The gradients are there, and the parameters are still those that they were taken at."""
-        if self.evaluation is not None and self.evaluation.count == 0:
-            self.record.guard("evaluations", self._evaluate_first)
+        if not self._begun:
+            self._first_look()
         if not self._scales and update.gradients.spoiled():
             self.record.guard("search for NaN", self._hunt)
-        if self._due and update.due(self.record.step + 1) and not update.measured_before:
+        if update.due and not update.measured_before:
             self.record.guard("monitors", self._measure, update)
 
     def _measure(self, update: Updates) -> None:
         """Show the monitors the step before its update."""
         shown = next((each.shown for each in self._forwards if each.shown is not None), None)
         loss = self._loss_of(update)
-        update.measure_before(self.record.step + 1, loss, shown, self._reading, self.evaluation)
+        update.measure_before(loss, shown, self._reading, self.evaluation)
 
     def _loss_of(self, update: Updates) -> float | Tensor | None:
         """The mean loss of the batch of this update, not scaled for accumulation."""
@@ -253,34 +258,27 @@ class Loop:
             topics["schedule"] = of_schedule(self._scheduler, self.record.step, epochs)
         self.record.facts(**topics)
 
-    def _evaluate_first(self) -> None:
+    def _first_look(self) -> None:
         """Before the first update, when the loop has shown what it makes of a batch."""
-        assert self.evaluation is not None
+        self._begun = True
         first = self._forwards[0]
-        seen = first.passed or first.latest
-        self.evaluation.shapes = Shapes.of(seen.first if seen else None, self._graph.reading)
-        buffers = first.buffers or []
-        now = [buffer.clone() for buffer, _ in buffers]
-        for buffer, before in buffers:  # the first forward pass has changed the statistics of batch norm already
-            buffer.data.copy_(before)
-        try:
-            self._evaluate()
-        finally:
-            for (buffer, _), changed in zip(buffers, now, strict=True):
-                buffer.data.copy_(changed)
-            first.buffers = []
+        seen = first.latest or first.passed
+        buffers, first.buffers = first.buffers or [], []
+        with first.unseen():
+            for buffer, before in buffers:  # the first forward pass has changed the statistics of batch norm already
+                buffer.data.copy_(before)
+            self.record.guard("network", note_network, self.record, first.model, seen)
+            if self.evaluation is not None:
+                self.evaluation.shapes = Shapes.of(seen.first if seen else None, self._graph.reading)
+                self.record.guard("evaluations", self._evaluate)
 
     def _evaluate(self) -> None:
-        assert self.evaluation is not None
-        if self.evaluation.at == self.record.step:
+        if self.evaluation is None or self.evaluation.at == self.record.step:
             return
         began = time.perf_counter()
-        self._forwards[0].ours = True
-        try:
+        with self._forwards[0].unseen():
             values, topics = self.evaluation.measure(self.record.step)
-        finally:
-            self._forwards[0].ours = False
-            self.record.paused += time.perf_counter() - began
+        self.record.paused += time.perf_counter() - began
         self.record.row(values)
         self.record.facts(**topics)
 
@@ -294,7 +292,8 @@ class Loop:
             if seen is not None:
                 loss = self._value if isinstance(self._value, float) else 0.0
                 run = functools.partial(forward.again, seen)
-                problem = non_finite.locate(loss, forward.model, seen.first, run, self._judge(), self._target)
+                with forward.unseen():
+                    problem = non_finite.locate(loss, forward.model, seen.first, run, self._judge(), self._target)
                 step = self.record.step + 1
                 sentence = f"At step {step:,} {problem.sentence}"
                 self.record.note("non_finite", step, sentence=sentence, **problem.fields())

@@ -58,7 +58,9 @@ class Updates:
         self._may_clip = True  # until it was seen that nothing writes to the gradients before the update
         self._raw: list[Tensor] = []  # norms of the gradients after the backward pass, and what scaled them
         self._scales: list[Tensor] = []
-        self._last = 0  # the step measured last
+        self.due = False  # whether its next update is to be measured
+        self._number = 1  # of the step for which it is
+        self._measured = False
         self._given: set[str] = set()
         self._nonzero: set[str] = set()
         self._handles: list[RemovableHandle] = []
@@ -105,9 +107,10 @@ class Updates:
         """Whether the monitors have seen the step before the update, and not yet after it."""
         return self._step is not None
 
-    def due(self, number: int) -> bool:
-        """Whether update `number` is to be measured, and has not been yet."""
-        return (number - 1) % self._every == 0 and number != self._last
+    def expect(self, number: int) -> None:
+        """The step to come is `number`. Where that is due, this optimizer's next update is measured."""
+        if (number - 1) % self._every == 0:
+            self.due, self._number = True, number
 
     def needs_activations(self, number: int) -> bool:
         return "activations" in self._panel.needs(number)
@@ -124,12 +127,12 @@ class Updates:
 
     def after_backward(self, scales: Sequence[Tensor]) -> None:
         """Note how large the gradients are, in case they are clipped before the update."""
-        if self._step is None and self._may_clip:
+        if self.first and self._step is None and self._may_clip:
             self._raw = norms(_dense(parameter) for parameter in self.named().values())
             self._scales = list(scales)
 
     def measure_before(
-        self, number: int, loss: Any, seen: Seen | None, reading: Reading | None, evaluation: Evaluation | None
+        self, loss: Any, seen: Seen | None, reading: Reading | None, evaluation: Evaluation | None
     ) -> None:
         """Show the monitors the step before the update."""
         named = self.named()
@@ -141,6 +144,7 @@ class Updates:
         self._clipped = {} if clipped is None else {"clip/norm_before": clipped}
         outputs, targets, task = _judged(seen, reading)
         inputs = None if seen is None else seen.first
+        rows = len(next((each for each in (outputs, targets, inputs) if each is not None), ()))
         missing: set[Need] = set()
         if seen is None or not seen.activations:
             missing.add("activations")
@@ -150,13 +154,13 @@ class Updates:
             missing.add("targets")
         if inputs is None or targets is None or evaluation is None or len(inputs) != len(targets):
             missing.add("loss_of")
-        nothing = torch.zeros(0)
+        nothing = torch.zeros(rows, 0)
         self._missing = frozenset(missing)
         parameter = next(iter(named.values()))
         self._step = Step(
-            number=number,
+            number=self._number,
             loss=loss if isinstance(loss, Tensor) else parameter.new_tensor(float("nan") if loss is None else loss),
-            inputs=nothing if inputs is None else inputs.detach(),
+            inputs=nothing if inputs is None or len(inputs) != rows else inputs.detach(),
             targets=nothing if targets is None else targets,
             outputs=nothing if outputs is None else outputs,
             task=task,
@@ -173,7 +177,7 @@ class Updates:
         """Show them the step after the update. Everything measured, in one transfer."""
         step, self._step = self._step, None
         assert step is not None, "measure_before comes first"
-        self._last = step.number
+        self.due, self._measured = False, True
         values = self._values | self._panel.measure(step, "after", self._missing)
         floats = read({name: value.float() for name, value in values.items()}) | self._clipped
         self._values, self._raw = {}, []
@@ -207,7 +211,7 @@ class Updates:
 
     def never_given(self) -> list[str]:
         """Parameters without a gradient at every step that was measured."""
-        return [name for name in self.named() if name not in self._given] if self._last else []
+        return [name for name in self.named() if name not in self._given] if self._measured else []
 
     def always_zero(self) -> list[str]:
         """Parameters whose gradient was exactly zero at every step that was measured."""

@@ -33,6 +33,7 @@ class Record:
         self._waiting: list[tuple[int, int, float, Any, dict[str, float]]] = []
         self._tables: set[tuple[str, ...]] = set()
         self._off: set[str] = set()
+        self._broken = False
 
     @property
     def seconds(self) -> float:
@@ -58,7 +59,8 @@ class Record:
         if names:
             self._tables.add(names)
             step = self.step if step is None else step
-            self.recorder.log(step, self.examples, self.seconds, {name: values[name] for name in names})
+            row = {name: values[name] for name in names}
+            self._put(self.recorder.log, step, self.examples, self.seconds, row)
 
     def flush(self) -> None:
         """Write the rows that wait."""
@@ -69,32 +71,31 @@ class Record:
             self._write(step, examples, seconds, next(read) if isinstance(loss, Tensor) else loss, lrs)
 
     def _write(self, step: int, examples: int, seconds: float, loss: float | None, lrs: dict[str, float]) -> None:
-        self.recorder.log(step, examples, seconds, lrs if loss is None else {"loss/batch": loss, **lrs})
+        self._put(self.recorder.log, step, examples, seconds, lrs if loss is None else {"loss/batch": loss, **lrs})
 
     def note(self, kind: str, step: int, **details: Any) -> None:
-        self.recorder.note(kind, step, **details)
+        self._put(self.recorder.note, kind, step, **details)
 
     def facts(self, **topics: Mapping[str, Any]) -> None:
         """Note what is known for certain, by topic."""
-        self.recorder.note("facts", self.step, **topics)
+        self.note("facts", self.step, **topics)
 
     def end(self, why: str, details: Mapping[str, Any]) -> None:
-        """The last note; on a full disk even this cannot be written, and that is nobody's error any more."""
-        with contextlib.suppress(OSError, DescendError):
-            self.recorder.note("ended", self.step, why=why, **details)
+        """The last note."""
+        self.note("ended", self.step, why=why, **details)
         self.release()
 
     def release(self) -> None:
         """Give the run back."""
         self.open = False
-        with contextlib.suppress(OSError, DescendError):
+        with contextlib.suppress(OSError, DescendError):  # what could be written has been
             self.recorder.close()
 
     # --- nothing of ours may end the training -------------------------------------------------------------------------
 
     def guard(self, part: str, function: Callable[..., None], *arguments: Any) -> None:
         """Call `function`; if it raises, report that once and do without that part from then on."""
-        if part in self._off:
+        if part in self._off or self._broken:
             return
         try:
             function(*arguments)
@@ -107,7 +108,19 @@ class Record:
 
     def report(self, sentence: str) -> None:
         """Say what went wrong with watching, in the record and as a warning."""
-        with contextlib.suppress(OSError, DescendError):
-            self.recorder.note("monitor", self.step, sentence=sentence)
+        self.note("monitor", self.step, sentence=sentence)
+        self._warn(sentence)
+
+    def _put(self, write: Callable[..., None], *arguments: Any, **details: Any) -> None:
+        """Write; where that fails, as on a full disk, what was recorded stays, and the rest is not recorded."""
+        if self._broken:
+            return
+        try:
+            write(*arguments, **details)
+        except Exception as error:
+            self._broken = True
+            self._warn(f"Watching ends at step {self.step + 1}, training goes on: {type(error).__name__}: {error}")
+
+    def _warn(self, sentence: str) -> None:
         with contextlib.suppress(Warning):  # where warnings are errors, this one must not end the training either
             warnings.warn(sentence, stacklevel=2)

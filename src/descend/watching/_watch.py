@@ -131,12 +131,13 @@ class Watch:
     def loss(self, value: float | Tensor) -> None:
         """The loss of the coming update, where the backward pass does not show it."""
         if self._loop is not None:
-            self._loop.given_loss = float(value)
+            self._loop.given_loss = value.item() if isinstance(value, Tensor) else value
 
     def log(self, values: Mapping[str, float | Tensor]) -> None:
         """Add series of your own, at the current step."""
         if self._record is not None:
-            self._record.guard("values given to log", self._record.row, {k: float(v) for k, v in values.items()})
+            plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in values.items()}
+            self._record.row(plain)
 
     def close(self) -> None:
         """End the record, and leave no hook behind. May be called twice."""
