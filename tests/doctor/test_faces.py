@@ -25,6 +25,7 @@ from descend.doctor._chart import Chart
 from descend.doctor._check import Evidence, Finding, Remedy, Unknown
 from descend.doctor._judge import Diagnosis
 from descend.doctor._report import as_html, as_markdown, in_terminal
+from descend.recipe import Recipe
 from descend.run import Recorder
 
 LetLook = Callable[..., None]
@@ -135,7 +136,9 @@ def test_a_healthy_run_and_one_that_says_nothing_get_one_sentence() -> None:
     assert str(Diagnosis((), ("overfitting", "plateau"), {"loss_spikes": "50 steps"}, {})) == (
         "Healthy: 2 things checked, 1 lacked evidence."
     )
-    assert str(Diagnosis((), (), {"plateau": "50 steps"}, {})) == "Not enough evidence."
+    nothing = Diagnosis((), (), {"plateau": "50 steps"}, {})
+    assert str(nothing) == "Not enough evidence."
+    assert repr(nothing) == "<Diagnosis: Not enough evidence.>"
 
 
 def test_a_diagnosis_shows_itself_in_a_notebook() -> None:
@@ -219,6 +222,32 @@ def test_a_symptom_that_is_surer_than_its_cause_counts_for_the_exit_code(runs: P
     cause, symptom = answer(Finding("Cause.", (), 0.6)), answer(Finding("Symptom.", (), 0.99))
     let_look({"cause": frozenset({"symptom"})}, cause=cause, symptom=symptom)
     assert run("doctor first --fail-on certain").exit_code == 1
+
+
+def test_short_trainings_are_offered_where_a_recipe_is_known_and_the_finding_is_not_certain(
+    runs: Path, let_look: LetLook
+) -> None:
+    Recorder(runs / "trained", Recipe()).close()
+    let_look(likely=answer(Finding("Found.", (), 0.8)))
+    assert run("doctor trained").stdout.endswith("not certain: descend doctor runs/trained --probe\n")
+    assert "--probe" not in run("doctor first").stdout
+    let_look(certain=answer(Finding("Found.", (), 0.99)))
+    assert "--probe" not in run("doctor trained").stdout
+
+
+def test_what_the_forks_came_to_is_put_before_the_checks(
+    runs: Path, let_look: LetLook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("descend.probing.probe", lambda run: {"probe": {"lr_up": {"loss_train": 0.25}}})
+    let_look(forks=lambda chart: Finding(f"It came to {chart.fact('probe', 'lr_up', 'loss_train')}.", (), 0.8))
+    assert "It came to 0.25." in run("doctor first --probe").stdout
+    assert "It came to None." in run("doctor first").stdout
+
+
+def test_the_forks_of_a_watched_run_are_refused(runs: Path) -> None:
+    result = run("doctor first --probe")
+    assert result.exit_code == 2
+    assert "cannot be trained again" in result.stderr
 
 
 def test_json_has_the_same_shape_for_one_run_and_for_several(runs: Path) -> None:

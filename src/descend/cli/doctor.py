@@ -83,6 +83,9 @@ def command(
         for run, diagnosis in found.items():
             if len(found) == 1 or everything or not diagnosis.healthy:
                 (_print_markdown if markdown else _print)(run, diagnosis, everything)
+        unsure = [run for run, diagnosis in found.items() if not run.watched and _open(diagnosis)]
+        if unsure and not probe and not markdown:
+            click.echo(f"Let short trainings decide where it is not certain: descend doctor {unsure[0].folder} --probe")
     if fail_on and any(_reaches(diagnosis, fail_on) for diagnosis in found.values()):
         ctx.exit(FOUND)
 
@@ -153,6 +156,11 @@ def _head(run: descend.run.Run) -> str:
 def _next(run: descend.run.Run, diagnosis: descend.doctor._judge.Diagnosis) -> str | None:
     """The command to go on with."""
     return None if diagnosis.healthy else f"descend cure {run.folder}"
+
+
+def _open(diagnosis: descend.doctor._judge.Diagnosis) -> bool:
+    """Whether anything told first is less than certain."""
+    return any(finding.certainty != "certain" for finding in diagnosis.first)
 
 
 def _reaches(diagnosis: descend.doctor._judge.Diagnosis, level: str) -> bool:

@@ -51,6 +51,9 @@ class Diagnosis:
         """The findings to show first."""
         return self.findings[:FIRST]
 
+    def __repr__(self) -> str:
+        return f"<Diagnosis: {self.sentence}>"
+
     def __str__(self) -> str:
         return _report.in_terminal(self, width=100)
 
