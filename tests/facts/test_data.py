@@ -1,5 +1,6 @@
 """Facts about data: compared with NumPy, scikit-learn, closed forms, and data made to show them."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -125,6 +126,17 @@ def test_curvature_is_the_largest_eigenvalue_of_the_linear_models_hessian():
     scaled = (inputs.double() - inputs.double().mean(0)) / inputs.double().std(0, correction=0)
     assert facts["standardised"] == pytest.approx(float(mse_hessian_eigenvalues(scaled)[-1]), rel=1e-9)
     assert facts["raw"] == pytest.approx(254.36, abs=0.01)  # the data set's own documentation
+
+
+def test_the_best_linear_model_is_that_of_numpy():
+    draw = torch.Generator().manual_seed(0)
+    inputs = torch.randn(200, 4, generator=draw) * torch.tensor([1.0, 100, 0.01, 1]) + 7
+    inputs[:, 3] = inputs[:, 0]  # equal columns share their weight
+    targets = inputs[:, :2] @ torch.tensor([[1.0], [0.02]]) + torch.randn(200, 1, generator=draw)
+    x, y = (each.double().numpy() for each in (inputs, targets))
+    _, residual, *_ = np.linalg.lstsq(np.column_stack([x[:, :3], np.ones(200)]), y, rcond=None)
+    expected = residual.sum() / ((y - y.mean()) ** 2).sum()
+    assert data.of((inputs, targets))["train"]["linear"]["unexplained"] == pytest.approx(expected, rel=1e-6)
 
 
 def nearest(table, queries, skip):

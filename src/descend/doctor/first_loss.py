@@ -24,7 +24,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     first, expected = chart.fact("start", "loss"), _expected(chart)
     if first is None or not expected:
         return Unknown("the first loss, and a loss function whose value without knowledge is known")
-    if not math.isfinite(first) or first < FAR * expected:
+    if not math.isfinite(first) or first < FAR * expected or first > 2 * _most(chart, expected):
         return None
     classes = chart.fact("start", "classes")
     known = f"ln {classes} = {expected:.2g}" if classes else f"{expected:.2g} (from the targets' size)"
@@ -57,6 +57,26 @@ def _expected(chart: Chart) -> float | None:
     if expected and split(chart).get("task") == "regression" and mean is not None and std:
         return float(expected * (1 + (mean / std) ** 2))
     return None if expected is None else float(expected)
+
+
+def _most(chart: Chart, expected: float) -> float:
+    """The largest loss that outputs and targets such as were seen can have; one far above it was scaled or summed."""
+    given = chart.fact("graph", "given") or {}
+    low, high = given.get("output_min"), given.get("output_max")
+    if low is None or high is None:
+        return math.inf
+    loss = chart.fact("graph", "loss")
+    if loss in ("cross_entropy", "nll"):
+        return float(
+            expected + high - low
+        )  # all rows have the largest output for a wrong class, the smallest for the right
+    if loss == "bce_with_logits":
+        return float(expected + max(abs(low), abs(high)))
+    least, greatest = given.get("target_min"), given.get("target_max")
+    if loss in ("mse", "l1") and least is not None and greatest is not None:
+        error = float(max(greatest - low, high - least))
+        return error**2 if loss == "mse" else error
+    return math.inf
 
 
 def _back(chart: Chart, expected: float) -> str:

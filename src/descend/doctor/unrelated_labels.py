@@ -63,7 +63,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
 def _unrelated(neighbours: dict[str, Any]) -> bool:
     """Whether neighbours are as different as rows at random."""
     error = error_of(min(neighbours["expected"], 0.5), neighbours["rows"])  # of an unexplained variance it is more
-    return neighbours["disagree"] > neighbours["expected"] - UNRELATED * error
+    return bool(neighbours["disagree"] > neighbours["expected"] - UNRELATED * error)
 
 
 def _related(there: dict[str, Any]) -> Evidence | None:

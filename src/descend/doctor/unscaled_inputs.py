@@ -10,20 +10,23 @@ saturation, or make the first answers wrong by hundreds. Trees do not mind; netw
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
-from descend.doctor._data import DATA, before_training, columns, diverged, split
+from descend.doctor._data import DATA, before_training, columns, diverged, score, split
 from descend.doctor._probe import beside
-from descend.doctor._training import room
+from descend.doctor._training import ADAPTIVE, room
 from descend.recipe import Recipe
 
 LIMITED: Final = 30.0  # times smaller the largest stable learning rate is; pixels 0 to 1 have 1.6, raw bonus data 63
 HUGE: Final = 1000.0  # where a loss that grows is no mere matter of the rate; pixels 0 to 16 have 365, wine 140,000
 SMALL: Final = 0.02  # root mean square: then biases learn alone; scikit-learn's diabetes columns have 0.048
 BEHIND: Final = 0.25  # of the way from the neighbours' answers to chance; healthy runs on raw inputs have 0.1 or less
+SLOW: Final = 0.05  # of the variance, that the best linear model explains and the network does not
+RATE: Final = 0.1  # up to which the learning rate of plain gradient descent may go when the inputs are scaled
 FORK: Final = 0.3  # of the unchanged fork's loss: the raw bonus data 0.02; pixels from 0 to 1, which do no harm, 0.59
 NO_FORK: Final = 0.95  # standardised inputs that help no more than this are not what is missing
 LARGE_START: Final = 3.0  # the first loss, in units of what it should be
@@ -62,6 +65,8 @@ def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
         last = chart.last("loss/batch")
         return Evidence("loss/batch", last, chart.fact("start", "loss") or 0.0, f"The loss grew to {last:.2g}.")
     left, fork = room(chart), beside(chart, "scaled")
+    if (fork is None or fork < NO_FORK) and (slow := _slow(chart)):
+        return slow
     if left is None and fork is not None and fork < FORK:
         says = f"A short fork on standardised inputs ended at {fork:.2g} of the unchanged fork's loss."
         return Evidence("facts/probe/scaled", fork, FORK, says)
@@ -72,13 +77,23 @@ def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
     return Evidence("loss/train", left.share, BEHIND, left.says)
 
 
+def _slow(chart: Chart) -> Evidence | None:
+    """Whether the network is behind the best linear model, which it could have reached: it is on its way, slowly."""
+    best, r2 = chart.fact("data", "train", "linear", "unexplained"), score(chart, "train").y
+    if best is None or not len(r2) or not 1 - r2[-1] - best > SLOW:
+        return None
+    says = f"Training ended with {1 - r2[-1]:.2g} of the variance unexplained, the best linear model leaves {best:.2g}."
+    return Evidence("r2/train", float(1 - r2[-1]), best + SLOW, says)
+
+
 def _finding(chart: Chart, facts: dict[str, Any], limited: float, size: float, witness: Evidence) -> Finding:
     spread = facts["columns"]["std"]
     varying = [number for number, value in enumerate(spread) if value > 0]
     size_of = {number: math.hypot(facts["columns"]["mean"][number], spread[number]) for number in varying}
     large, small = max(size_of, key=size_of.__getitem__), min(size_of, key=size_of.__getitem__)
     index = facts["columns"].get("index") or range(len(spread))
-    if size_of[large] > 10 * size_of[small]:
+    differ = size_of[large] > 10 * size_of[small]
+    if differ:
         what = (
             f"{columns(chart, [index[large]])} is about {size_of[large]:.2g}, {columns(chart, [index[small]])} about "
             f"{size_of[small]:.2g}"
@@ -96,12 +111,12 @@ def _finding(chart: Chart, facts: dict[str, Any], limited: float, size: float, w
         f"The inputs are not scaled: {what}, so {consequence}. {witness.says}",
         (Evidence("facts/data/train/curvature", limited, LIMITED, f"{consequence.capitalize()}."), witness),
         sure=0.85,
-        where=columns(chart, [index[large]]) if len(varying) > 1 else None,
+        where=columns(chart, [index[large]]) if differ else None,
         remedies=(
             Remedy(
                 "Subtract from each column its mean over the training rows and divide by its deviation; the same "
                 "numbers for validation rows. (Pixels: divide by 255.)",
-                change=_scaled if chart.recipe is not None and "scale" in chart.recipe.options else None,
+                change=_scaled(limited) if chart.recipe is not None and "scale" in chart.recipe.options else None,
                 safety="safe" if chart.recipe is not None else "advice only",
                 diff={"x = table": "x = (table - table[train].mean(0)) / table[train].std(0)"},
             ),
@@ -109,14 +124,20 @@ def _finding(chart: Chart, facts: dict[str, Any], limited: float, size: float, w
     )
 
 
-def _scaled(recipe: Recipe) -> Recipe:
-    return recipe.but(scale="standard")
+def _scaled(limited: float) -> Callable[[Recipe], Recipe]:
+    """Standardised inputs; where updates go with the gradient, with the larger rate that these allow."""
+
+    def change(recipe: Recipe) -> Recipe:
+        scaled, lr = recipe.but(scale="standard"), float(recipe.options["lr"] or 0.0)
+        return scaled if recipe.optimizer in ADAPTIVE else scaled.but(lr=max(lr, min(lr * limited, RATE)))
+
+    return change
 
 
 unscaled_inputs = Check(
     look,
     symptom="Training is slow at every learning rate that does not diverge, or units saturate at once.",
-    sick=Example(fault="unscaled_inputs", data="digits", model="mlp", width=32, optimizer="sgd", lr=0.05, epochs=5),
+    sick=Example(data="employee_bonus", rows=200, validation=0.2, model="linear", optimizer="sgd", lr=1e-3, epochs=8),
     near_miss=Example(
         data="employee_bonus",
         rows=200,

@@ -62,6 +62,8 @@ def _split(rows: Rows) -> dict[str, Any]:
     if rows.inputs is not None and rows.targets is not None and len(rows.inputs) == len(rows.targets):
         facts["task"] = task_of(rows.targets)
         facts["neighbours"] = _neighbours(rows.inputs, rows.targets, facts["task"])
+        if facts["task"] == "regression" and (left := _linear(rows.inputs, rows.targets)) is not None:
+            facts["linear"] = {"unexplained": left}
     return facts
 
 
@@ -253,6 +255,20 @@ def _across(train: Rows, validation: Rows) -> dict[str, Any] | None:
     else:
         share = _disagreeing(right[asked], labels[known][nearest])
     return {"rows": len(points), "disagree": share}
+
+
+def _linear(inputs: Tensor, targets: Tensor) -> float | None:
+    """The share of the targets' variance that the best linear model leaves, in closed form; None of too few rows."""
+    if inputs.dim() != 2 or not _comparable(inputs, targets, "regression"):
+        return None
+    if inputs.shape[1] > COLUMNS or len(inputs) < 3 * inputs.shape[1]:
+        return None
+    table, numbers = _standardised(inputs, inputs), targets.double().reshape(len(targets), -1)
+    centred = numbers - numbers.mean(0)
+    # the normal equations of standardised columns, where equal columns share their weight
+    weights = torch.linalg.pinv(table.T @ table, hermitian=True) @ (table.T @ centred)
+    deviations = centred.square().sum()
+    return float((centred - table @ weights).square().sum() / deviations) if float(deviations) else None
 
 
 def _comparable(inputs: Tensor | None, targets: Tensor | None, task: str) -> bool:
