@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import descend
 import descend.doctor._live
 from descend.doctor._chart import Chart
 from descend.doctor._check import Finding
@@ -165,3 +167,20 @@ def test_a_resumed_run_is_looked_at_as_well(
     Recorder(tmp_path / "run", SICK).close()
     resume(tmp_path / "run", doctor=True)
     assert capsys.readouterr().err == "At step 60 the doctor finds overfitting (likely): It is sick.\n"
+
+
+def test_a_watched_loop_is_looked_at_while_it_runs_and_at_its_end(
+    tmp_path: Path, let_look: LetLook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses: list[str] = []
+    let_look(overfitting=lambda chart: statuses.append(chart.status) or found()(chart))
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with descend.watch(model, optimizer, runs=tmp_path, doctor=True) as watched:
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(4, 2)).square().mean().backward()
+            optimizer.step()
+    assert capsys.readouterr().err == "At step 3 the doctor finds overfitting (likely): It is sick.\n"
+    assert statuses == ["finished"]
+    assert watched.run.notes("found")

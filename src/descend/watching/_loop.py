@@ -49,7 +49,7 @@ class Loop:
         evaluate_every: int | None,
         live: Live | None,
     ) -> None:
-        self.record, self._live = record, live
+        self.record, self.live = record, live
         self.given_loss: float | None = None  # of the coming update, from the user
         self._models, self._loss, self._scheduler = models, loss, scheduler
         self._train = splits.get("train")
@@ -60,6 +60,8 @@ class Loop:
         self._target: Tensor | None = None
         self._share: float | None = None  # what a loop that accumulates gradients multiplies its losses by
         self._batch = 0  # rows, where the inputs do not show them
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self._processes = torch.distributed.get_world_size() if distributed else 1  # each with as many rows
         self._hunts = HUNTS
         self._begun = False  # whether an update has been made
         self.evaluation: Evaluation | None = None
@@ -163,7 +165,7 @@ class Loop:
             self._batch = len(self._reading.target)
 
     def _after_backward(self) -> None:
-        self.record.examples += self._rows()
+        self.record.examples += self._rows() * self._processes
         for update in self._updates:
             update.gradients.after_backward(self._value, self._factor)
             if self._due:
@@ -226,7 +228,7 @@ class Loop:
         if not update.first:
             return
         self.record.step += 1
-        step, live = self.record.step, self._live
+        step, live = self.record.step, self.live
         lrs = [lr for each in self._updates for lr in each.lrs]
         self.record.update(loss, lrs, now=self._due)
         if step in (1, EARLY):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from descend.catalog import Value
+from descend.doctor._live import Live
 from descend.errors import DescendError
 from descend.run import Recorder
 
@@ -80,9 +81,11 @@ class Record:
         """Note what is known for certain, by topic."""
         self.note("facts", self.step, **topics)
 
-    def end(self, why: str, details: Mapping[str, Any]) -> None:
-        """The last note."""
+    def end(self, why: str, details: Mapping[str, Any], live: Live | None = None) -> None:
+        """The last note, and a look of the doctor at the whole record."""
         self.note("ended", self.step, why=why, **details)
+        if live is not None:
+            live.end(self.step)
         self.release()
 
     def release(self) -> None:

@@ -153,9 +153,9 @@ def _close(loop: Loop | None, error: BaseException | None) -> None:
     loop.end(finished=not failed)
     if failed:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        loop.record.end(why, {"error": f"{type(error).__name__}: {error}"})
+        loop.record.end(why, {"error": f"{type(error).__name__}: {error}"}, loop.live)
     else:
-        loop.record.end("finished", {})
+        loop.record.end("finished", {}, loop.live)
 
 
 _OPEN: Final[weakref.WeakSet[Loop]] = weakref.WeakSet()
