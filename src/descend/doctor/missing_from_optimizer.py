@@ -52,5 +52,5 @@ missing_from_optimizer = Check(
     near_miss=Example(fault="frozen_body", data="spirals", model="mlp", width=32, optimizer="adam", lr=0.01, epochs=25),
     look_alike="Fine-tuning: the first layers are frozen, or only the last ones were given to the optimizer.",
     source="PyTorch, documentation of torch.optim: an optimizer trains the parameters it is given",
-    explains=LEARNS_NOTHING,
+    explains=LEARNS_NOTHING | {"dead_relus", "deaf_network", "saturated_units"},
 )
