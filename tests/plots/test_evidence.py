@@ -85,6 +85,7 @@ def test_each_measure_has_its_panel_and_its_own_colours(run: Run, find: Callable
     find(Finding("", (piece("grad_norm/head.weight"), piece("loss/train"), piece("loss/batch")), 0.99))
     norms, losses = evidence([run]).axes
     assert (norms.get_ylabel(), losses.get_ylabel()) == ("grad norm", "loss")
+    assert norms.get_xlim() == losses.get_xlim()
     strong = [line.get_color() for axes in (norms, losses) for line in axes.get_lines() if not line.get_alpha()]
     assert len(strong) == len(set(strong)) == 3
 

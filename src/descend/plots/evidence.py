@@ -46,6 +46,9 @@ def evidence(runs: Sequence[Run]) -> Figure:
         keys += _panel(axes, drawn.run, curves, sum(map(len, drawn.panels[: panels.index(axes)])))
         if drawn.finding.since is not None:
             axes.axvline(drawn.finding.since, color=INK, linestyle="--", linewidth=0.9)
+    ends = [end for axes in panels for end in axes.get_xlim()]
+    for axes in panels:
+        axes.set_xlim(min(ends), max(ends))  # one time for all, so that the mark stands in one line
         time_axis(axes, "step")
     since = "" if drawn.finding.since is None else f" since step {drawn.finding.since:,}"
     legend(figure, [*keys, key(since.strip(), linestyle="--", linewidth=0.9)] if since else keys)
