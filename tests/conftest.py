@@ -1,12 +1,17 @@
 """Every test runs with shapes checked: jaxtyping annotations are enforced by beartype."""
 
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
+from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-install_import_hook("descend", "beartype.beartype")
+# the hook takes a name to import; an int will do for a float, as PEP 484 and mypy have it
+sys.modules["checked"] = SimpleNamespace(annotations=beartype(conf=BeartypeConf(is_pep484_tower=True)))  # type: ignore
+install_import_hook("descend", "checked.annotations")
 
 # the same examples every time; and a first example may import torch, or wait for a busy machine
 settings.register_profile("descend", deadline=None, derandomize=True)

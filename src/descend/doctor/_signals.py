@@ -127,9 +127,14 @@ def _progress(series: str, whole: str, steps: Floats, left: Floats) -> Progress 
 
 
 def weights(chart: Chart, measure: str) -> dict[str, Series]:
-    """The series of a measure for the weights of each layer (weight, weight_ih_l0, ...), in network order."""
-    layers = chart.layers(measure)
-    return {place: layers[place] for place in layers if place.rpartition(".")[-1].startswith("weight")}
+    """The series of a measure for the weight matrices (weight, weight_ih_l0, ...), in network order."""
+    layers = {place: series for place, series in chart.layers(measure).items() if len(series.y)}
+    known = set(chart.fact("network", "matrices") or ()) & layers.keys()
+    return {
+        place: series
+        for place, series in layers.items()
+        if (place in known if known else place.rpartition(".")[-1].startswith("weight"))
+    }
 
 
 def sensitivities(chart: Chart) -> dict[str, Series]:
@@ -143,7 +148,7 @@ def sensitivities(chart: Chart) -> dict[str, Series]:
     return {
         place: Series(gradients.x, gradients.y * norms[place].y)
         for place, gradients in weights(chart, "grad_norm").items()
-        if len(gradients.y) and place in norms and np.array_equal(gradients.x, norms[place].x)
+        if place in norms and np.array_equal(gradients.x, norms[place].x)
     }
 
 
@@ -180,6 +185,39 @@ def deaf(chart: Chart) -> bool:
     hidden = [late(series) for place, series in layers if place != "output"][-1:]
     # both, since an output far from zero (a price, a temperature) hardly differs either
     return output < SHARE and all(share < SHARE for share in hidden)
+
+
+RELUS: Final = frozenset({"relu", "relu6"})
+
+
+def relus(chart: Chart) -> dict[str, Series]:
+    """|mean| + standard deviation of each ReLU layer's output: exactly zero only where all of it is zero."""
+    kinds = set(chart.fact("network", "nonlinear_kinds") or ())
+    only = bool(kinds) and kinds <= RELUS
+    known = chart.layers("dead_units")
+    means = chart.layers("activation_mean")
+    return {
+        place: Series(stds.x, np.abs(means[place].y) + stds.y)
+        for place, stds in chart.layers("activation_std").items()
+        if (only or place in known) and place in means and len(means[place].y) == len(stds.y)
+    }
+
+
+SATURATED: Final = 0.6
+"""Of a layer's outputs at their bounds, in the last quarter: networks that could not learn 0.73 to 1; others that did
+0.4 at most, but for one layer of small ones on unscaled inputs (0.66)."""
+
+BORN: Final = 0.4  # the same at the first step: weights drawn too large 0.5 to 0.9; healthy networks 0.14 at most
+
+
+def saturated(chart: Chart) -> dict[str, float]:
+    """The layers whose outputs are mostly at their bounds, with the share in the last quarter."""
+    layers = {place: series for place, series in chart.layers("saturation").items() if len(series.y)}
+    return {
+        place: late(series)
+        for place, series in layers.items()
+        if late(series) > SATURATED or (series.y[0] > BORN and late(series) > BORN)
+    }
 
 
 def squashing(chart: Chart) -> bool:

@@ -18,10 +18,9 @@ import numpy as np
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import CERTAIN, Check, Evidence, Example, Finding, Remedy, Unknown
-from descend.doctor._signals import LEARNS_NOTHING, Progress, percent, progress, remedy, since_below, slower
+from descend.doctor._signals import LEARNS_NOTHING, Progress, percent, progress, relus, remedy, since_below, slower
 from descend.run import Series
 
-RELUS: Final = frozenset({"relu", "relu6"})
 MEASURED: Final = 3  # measurements in a row in which a layer must be silent to be dead
 
 SHARE: Final = 0.8
@@ -32,7 +31,7 @@ MOST: Final = 0.5  # of it, where most of a layer is
 
 
 def look(chart: Chart) -> Finding | Unknown | None:
-    sizes = _sizes(chart)
+    sizes = relus(chart)
     gone = progress(chart)
     if not sizes and chart.names:
         return None  # no ReLU
@@ -46,19 +45,6 @@ def look(chart: Chart) -> Finding | Unknown | None:
     if worst and shares[worst] >= SHARE and gone.end >= MOST:
         return _nearly(chart, worst, shares[worst], gone)
     return None
-
-
-def _sizes(chart: Chart) -> dict[str, Series]:
-    """|mean| + standard deviation of each ReLU layer's output: exactly zero only where all of it is zero."""
-    kinds = set(chart.fact("network", "nonlinear_kinds") or ())
-    only = bool(kinds) and kinds <= RELUS
-    known = chart.layers("dead_units")
-    means = chart.layers("activation_mean")
-    return {
-        place: Series(stds.x, np.abs(means[place].y) + stds.y)
-        for place, stds in chart.layers("activation_std").items()
-        if (only or place in known) and place in means and len(means[place].y) == len(stds.y)
-    }
 
 
 def _silent(chart: Chart, place: str, size: Series, gone: Progress) -> Finding:
@@ -116,7 +102,7 @@ def _remedies(chart: Chart, born: bool) -> tuple[Remedy, ...]:
         {"nn.ReLU()": "nn.LeakyReLU()"},
         activation="leaky_relu",
     )
-    return (begin if born else slower(chart, 10), leaky)
+    return (begin if born else slower(chart, 10.0), leaky)
 
 
 dead_relus = Check(
@@ -126,5 +112,5 @@ dead_relus = Check(
     near_miss=Example(data="sines", model="mlp", depth=3, width=200, optimizer="adam", lr=3e-3, steps=600),
     look_alike="Ordinary sparsity: a ReLU is silent for about half of the rows, and some units may be dead for good.",
     source="Lu et al. 2019, Dying ReLU and Initialization: Theory and Numerical Examples",
-    explains=LEARNS_NOTHING | {"vanishing_gradients", "deaf_network"},
+    explains=LEARNS_NOTHING | {"deaf_network"},
 )

@@ -102,7 +102,7 @@ def since_rising(steps: np.ndarray, losses: np.ndarray) -> int:
 
 def _remedies(chart: Chart, about: Mapping[str, Any], diverged: bool) -> tuple[Remedy, ...]:
     if diverged or about.get("what") == "weight":
-        return (slower(chart, 10),)
+        return (slower(chart, 10.0),)
     if about.get("what") in ("input", "target"):
         return (
             Remedy(
@@ -114,14 +114,17 @@ def _remedies(chart: Chart, about: Mapping[str, Any], diverged: bool) -> tuple[R
     for part, (advice, wrong, right) in ADVICE.items():
         if part in operation:
             return (Remedy(advice, diff={wrong: right}),)
-    place = f"{operation} in {about.get('layer')}" if operation else "the operation"
-    return (Remedy(f"Keep what goes into {place} where it is defined and does not overflow."), slower(chart, 10))
+    place = f"what goes into {operation} in {about.get('layer')}" if operation else "the loss and what leads to it"
+    return (
+        Remedy(f"Keep {place} where it is defined and does not overflow: no logarithm, root or division of 0."),
+        slower(chart, 10.0),
+    )
 
 
 non_finite = Check(
     look,
     symptom="The loss is NaN or inf, all at once, and stays so.",
-    sick=Example(fault="log_of_zero", data="digits", model="mlp", optimizer="momentum", lr=0.3, epochs=5),
+    sick=Example(fault="log_of_zero", data="digits", model="linear", optimizer="sgd", lr=12.0, epochs=2),
     near_miss=Example(data="employee_bonus", model="linear", optimizer="sgd", lr=0.005, batch_size="all", steps=100),
     look_alike="A loss in the thousands on data with large targets, which is finite and falls.",
     source="Goldberg 1991, What every computer scientist should know about floating-point arithmetic",

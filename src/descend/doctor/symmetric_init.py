@@ -75,5 +75,5 @@ symmetric_init = Check(
     near_miss=Example(data="digits", model="linear", init="zeros", optimizer="adam", lr=5e-3, steps=150),
     look_alike="A linear model, biases, a last layer, or the last layer of a residual branch that begin at zero.",
     source="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.4: initial parameters must break symmetry",
-    explains=LEARNS_NOTHING | {"dead_relus", "deaf_network", "vanishing_gradients"},
+    explains=LEARNS_NOTHING | {"dead_relus", "deaf_network", "lr_too_high", "vanishing_gradients"},
 )

@@ -24,6 +24,7 @@ from descend.doctor._signals import (
     deaf,
     let_through,
     progress,
+    saturated,
     sensitivities,
     squashing,
     two_digits,
@@ -34,7 +35,7 @@ STEPS: Final = 100  # a deep network that trains may need as many before its fir
 
 RATIO: Final = 0.01
 """Of the first third of the layers to the last: sick runs 1e-3 and less (6 sigmoid layers 1e-4, 12 3e-8), one that
-began to learn late 3e-3; healthy runs 0.4 and more. A healthy 8-layer ReLU network has 0.03 at its first step."""
+began to learn late 3e-3; healthy runs 0.07 and more, one that had learned half 0.013."""
 
 ORDER: Final = 0.8  # sick runs 0.85 to 1; in healthy ones the gradient more often shrinks towards the output (-0.3)
 LEFT: Final = 0.6  # of the loss of guessing: what trained although its gradient had vanished at first has 0.5 and less
@@ -50,8 +51,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
     depth = by_depth(np.array([typical(series.y) for series in layers.values()]))
     if depth is None or depth.ratio > RATIO or depth.order < ORDER or gone.end < LEFT:
         return None
-    if deaf(chart) and not squashing(chart):
-        return None  # then it is the forward signal that fades: deaf_network
+    if saturated(chart) or (deaf(chart) and not squashing(chart)):
+        return None  # saturated_units or deaf_network says why
     norms = {place: typical(chart.series(f"grad_norm/{place}").y) for place in layers}
     (first, least), *_, (last, most) = ((place, norm) for place, norm in norms.items() if norm > 0)
     return Finding(
@@ -86,5 +87,5 @@ vanishing_gradients = Check(
         "at first and catch up; layers that are frozen."
     ),
     source="Hochreiter 1991; Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward networks",
-    explains=LEARNS_NOTHING | {"deaf_network"},
+    explains=LEARNS_NOTHING | {"deaf_network", "lr_too_high"},
 )

@@ -40,13 +40,14 @@ def of(model: nn.Module, inputs: Shaped[Tensor, "rows ..."] | None = None) -> di
     """
     plain = unwrapped(model)
     modules = list(plain.named_modules())
-    leaves = [module for _, module in modules if not any(module.children())]
+    leaves = [module for _, module in modules if next(module.children(), None) is None]
     parameters = named_parameters(plain)
     weights = [(name, parameter.detach()) for name, parameter in parameters if parameter.dim() > 1]
     facts = {
         "kinds": [type(module).__name__.lower() for module in leaves][:MANY],
         "parameters": sum(parameter.numel() for _, parameter in parameters),
         "names": [name for name, _ in parameters][:MANY],
+        "matrices": [name for name, _ in weights][:MANY],
         "frozen": [name for name, parameter in parameters if not parameter.requires_grad][:MANY],
         "unregistered": unregistered(plain)[:MANY],
         "hidden_linear": max(0, sum(isinstance(module, WEIGHTED) for module in leaves) - 1),
