@@ -110,8 +110,11 @@ class Forwards:
         memory = [(vars(module), _copied(vars(module))) for module in self.model.modules()]
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         self._ours = True
+        # in another mode a compiled part would be compiled anew, for us alone
+        eager = torch.compiler.set_stance("force_eager") if compiled(self.model) else contextlib.nullcontext()
         try:
-            yield
+            with eager:
+                yield
         finally:
             self._ours = False
             for attributes, before in memory:

@@ -141,19 +141,22 @@ class Loop:
     def _before_backward(self, roots: Sequence[Tensor]) -> None:
         node, self._factor, self._scales = graph.unscaled(roots[0].grad_fn if len(roots) == 1 else None)
         self._target = graph.saved(node, "_saved_target")
-        value = _sum(roots)
-        if value is not None:
-            for scale in self._scales:
-                value = value / scale
-            if value.is_cpu or self._look:
-                value = value.item()
-        self._value = value
+        self._value = value = self._read_loss(roots)
         if self._reading is None and (self._due or self.record.step < EARLY):
             self.record.guard("graph", self._read, roots)
         if isinstance(value, float) and not math.isfinite(value):
             self.record.guard("search for NaN", self._hunt)
         for update in self._updates:
             update.gradients.before_backward(look=self._look)
+
+    def _read_loss(self, roots: Sequence[Tensor]) -> float | Tensor | None:
+        """The loss, not scaled for mixed precision: on an accelerator a tensor, so that nothing waits for it."""
+        total = _sum(roots)
+        if total is None:
+            return None
+        for scale in self._scales:
+            total = total / scale
+        return total.item() if total.is_cpu or self._look else total
 
     def _read(self, roots: Sequence[Tensor]) -> None:
         """Look at the graph of the loss."""
