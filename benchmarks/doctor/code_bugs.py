@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ from benchmarks.doctor.pieces import (
     friedman,
     learn,
     mlp,
+    outputs,
     packaged,
     r2,
     split,
@@ -69,7 +72,7 @@ def missing_zero_grad_b(desk: Desk, bug: bool) -> float:
     return r2(model, data.validation)
 
 
-@faulty(good=0.85)
+@faulty(good=0.85, harm=0.02)
 def lost_accumulation_a(desk: Desk, bug: bool) -> float:
     """Four micro-batches are meant to make one step, but three of them are thrown away."""
     data = digits()
@@ -89,7 +92,7 @@ def lost_accumulation_a(desk: Desk, bug: bool) -> float:
     return accuracy(model, data.validation)
 
 
-@faulty(good=0.8)
+@faulty(good=0.8, harm=0.02)
 def lost_accumulation_b(desk: Desk, bug: bool) -> float:
     data = standardised(friedman(640, noise=1.0))
     model = mlp(10, 48, 48, 1)
@@ -530,3 +533,205 @@ def scheduler_clock_b(desk: Desk, bug: bool) -> float:
     )
     clock = {"per_epoch" if bug else "per_batch": scheduler}
     return learn(desk, model, optimizer, data, nn.functional.mse_loss, epochs=epochs, size=size, **clock)
+
+
+# --- second variants --------------------------------------------------------------------------------------------------
+
+
+@faulty(good=0.8, harm=0.1)
+def running_statistics_a2(desk: Desk, bug: bool) -> float:
+    """A regression with batch norm of momentum 0.002, on inputs that are not centred."""
+    data = friedman(640)
+    data = Data(*(Rows(4 + 3 * rows.inputs, rows.targets) for rows in data))
+    norm = partial(nn.BatchNorm1d, momentum=0.002 if bug else 0.1)
+    model = mlp(10, 48, 48, 1, norm=norm)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=15)
+
+
+@faulty(good=0.75, harm=0.05)
+def running_statistics_b2(desk: Desk, bug: bool) -> float:
+    """Momentum 1.0 and batches of four: what is kept is the statistics of the last four rows."""
+    model = mlp(10, 32, 32, 1, norm=partial(nn.BatchNorm1d, momentum=1.0 if bug else 0.05))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    return learn(desk, model, optimizer, friedman(640), nn.MSELoss(), epochs=12, size=4)
+
+
+@faulty(good=0.9)
+def trained_in_evaluation_mode_a2(desk: Desk, bug: bool) -> float:
+    """A look at the validation rows before training leaves batch norm in evaluation mode."""
+    data = stripes(600)
+    model = cnn(classes=4, norm=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    criterion = nn.CrossEntropyLoss()
+    loader = batches(data.train, 32)
+    with desk.watch(model, optimizer, loss=criterion, train=loader, validation=data.validation):
+        _measured(model, data.validation, right_mode=True)
+        for _ in range(8):
+            if not bug:
+                model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                criterion(model(x), y).backward()
+                optimizer.step()
+            _measured(model, data.validation, right_mode=True)
+    return accuracy(model, data.validation)
+
+
+@faulty(good=0.8)
+def trained_in_evaluation_mode_b2(desk: Desk, bug: bool) -> float:
+    """`model.eval()` inside the epoch, after the tenth batch, to print an example; dropout is off from there."""
+    data = friedman(700)
+    model = mlp(10, 64, 64, 1, dropout=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    with desk.watch(model, optimizer, loss=nn.MSELoss()):
+        model.train()
+        for _ in range(20):
+            for number, (x, y) in enumerate(batches(data.train, 32)):
+                optimizer.zero_grad()
+                nn.functional.mse_loss(model(x), y).backward()
+                optimizer.step()
+                if number == 10:
+                    model.eval()
+                    with torch.no_grad():
+                        model(data.validation.inputs[:1])
+                    model.train(not bug)
+    return r2(model, data.validation)
+
+
+class OverRows(nn.Module):
+    """A softmax gate; `dim=0` lets the rows of a batch share it out among themselves."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.gate, self.body, self.out = nn.Linear(13, 24), nn.Linear(13, 24), nn.Linear(24, 3)
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(24 * torch.softmax(self.gate(x), dim=self.axis) * torch.tanh(self.body(x)))
+
+
+@faulty(good=0.9)
+def batch_dependence_a2(desk: Desk, bug: bool) -> float:
+    model = OverRows(axis=0 if bug else 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    return learn(desk, model, optimizer, packaged("wine"), nn.CrossEntropyLoss(), epochs=30, size=16)
+
+
+class ByItsBatch(nn.Module):
+    """Standardises by the mean and deviation of the batch that it is given, in evaluation mode too."""
+
+    def __init__(self, batch: bool) -> None:
+        super().__init__()
+        self.body = mlp(10, 48, 1)
+        self.batch = batch
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, std = (x.mean(0), x.std(0, correction=0) + 1e-3) if self.batch else (0.0, 1.0)
+        return self.body((x - mean) / std)
+
+
+@faulty(good=0.8)
+def batch_dependence_b2(desk: Desk, bug: bool) -> float:
+    model = ByItsBatch(batch=bug)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    return learn(desk, model, optimizer, friedman(640), nn.MSELoss(), epochs=20, size=16)
+
+
+@faulty(good=0.9, harm=0.05)
+def loss_mismatch_a2(desk: Desk, bug: bool) -> float:
+    """Ten digits as one amount, with a loss for outliers. Score: accuracy, by rounding where there is one output."""
+    data = digits()
+    model = mlp(64, 48, 1 if bug else 10)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with desk.watch(model, optimizer, train=data.train, validation=data.validation):
+        for _ in range(12):
+            for x, y in batches(data.train, 32):
+                output = model(x)
+                optimizer.zero_grad()
+                if bug:
+                    nn.functional.smooth_l1_loss(output.squeeze(1), y.float()).backward()
+                else:
+                    nn.functional.cross_entropy(output, y).backward()
+                optimizer.step()
+    guess = outputs(model, data.validation.inputs)
+    chosen = guess.squeeze(1).round() if bug else guess.argmax(1)
+    return float((chosen == data.validation.targets).float().mean())
+
+
+@faulty(good=0.9, also=("output_activation",))
+def loss_mismatch_b2(desk: Desk, bug: bool) -> float:
+    """`nll_loss` wants the logarithm of probabilities, and is given probabilities."""
+    model = cnn(classes=4)
+    model.append(nn.Softmax(dim=1) if bug else nn.LogSoftmax(dim=1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return learn(desk, model, optimizer, stripes(500), nn.functional.nll_loss, epochs=10)
+
+
+@faulty(good=0.9, harm=0.05)
+def summed_loss_a2(desk: Desk, bug: bool) -> float:
+    """`.sum()` at the end of a loss of one's own."""
+    data = digits()
+    model = mlp(64, 48, 10, act=nn.Tanh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    loader = batches(data.train, 64)
+
+    def criterion(logits: Tensor, labels: Tensor) -> Tensor:
+        losses = nn.functional.cross_entropy(logits, labels, reduction="none")
+        return losses.sum() if bug else losses.mean()
+
+    with desk.watch(model, optimizer, loss=criterion, train=loader, validation=data.validation):
+        for _ in range(15):
+            for x, y in loader:
+                optimizer.zero_grad()
+                criterion(model(x), y).backward()
+                optimizer.step()
+    return accuracy(model, data.validation)
+
+
+@faulty(good=0.8, harm=0.1)
+def summed_loss_b2(desk: Desk, bug: bool) -> float:
+    model = mlp(1, 32, 32, 1, act=nn.SiLU)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    criterion = nn.HuberLoss(reduction="sum" if bug else "mean")
+    return learn(desk, model, optimizer, wave(500), criterion, epochs=30, size=64, told="no validation")
+
+
+@faulty(good=0.8)
+def scheduler_clock_a2(desk: Desk, bug: bool) -> float:
+    """Half a cosine over all epochs, and a step after every batch: the rate swings up and down."""
+    model = mlp(10, 48, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=25)
+    clock = {"per_batch" if bug else "per_epoch": scheduler}
+    return learn(desk, model, optimizer, friedman(700), nn.MSELoss(), epochs=25, **clock)
+
+
+@faulty(good=0.9, harm=0.05)
+def scheduler_clock_b2(desk: Desk, bug: bool) -> float:
+    """Milestones at epochs 8 and 12, and a step after every batch: over before the first epoch is."""
+    model = cnn()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [8, 12], gamma=0.1)
+    clock = {"per_batch" if bug else "per_epoch": scheduler}
+    return learn(desk, model, optimizer, digits(image=True), epochs=14, **clock)
+
+
+@faulty(good=0.75, harm=0.1)
+def output_activation_a2(desk: Desk, bug: bool) -> float:
+    """A sigmoid at the end, of a regression whose targets are standardised."""
+    model = mlp(10, 48, 1, act=nn.Tanh)
+    if bug:
+        model.append(nn.Sigmoid())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    return learn(desk, model, optimizer, friedman(700), nn.HuberLoss(), epochs=20, told="no loss")
+
+
+@faulty(good=0.8, harm=0.1)
+def output_activation_b2(desk: Desk, bug: bool) -> float:
+    """A softplus at the end, since amounts are positive; but these are standardised."""
+    model = mlp(1, 40, 40, 1, act=nn.Tanh)
+    if bug:
+        model.append(nn.Softplus())
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    return learn(desk, model, optimizer, wave(500), nn.MSELoss(), epochs=30)

@@ -78,10 +78,10 @@ class Case:
 def faulty(
     *, good: float, harm: float = 0.0, also: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Desk, bool], float]], Callable[[Desk, bool], float]]:
-    """Enter a function `CAUSE_HALF(desk, bug)`."""
+    """Enter a function `CAUSE_HALF(desk, bug)`; a digit may follow, where a half has several: dead_relus_a2."""
 
     def enter(train: Callable[[Desk, bool], float]) -> Callable[[Desk, bool], float]:
-        cause, _, half = train.__name__.rpartition("_")
+        cause, _, half = train.__name__.rstrip("0123456789").rpartition("_")
         add(Case(train.__name__, cause, also, _half(half), good, harm, train))
         return train
 

@@ -15,7 +15,9 @@ from benchmarks.doctor.pieces import (
     balanced_accuracy,
     binary_accuracy,
     blobs,
+    circles,
     cnn,
+    confidence,
     digits,
     flipped,
     friedman,
@@ -29,7 +31,9 @@ from benchmarks.doctor.pieces import (
     scaled_targets,
     split,
     standardised,
+    stripes,
     trends,
+    wave,
 )
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -139,16 +143,15 @@ def mislabelled_a(desk: Desk, bug: bool) -> float:
     return learn(desk, model, optimizer, data, epochs=25)
 
 
-@faulty(good=0.93, harm=0.02)
+@faulty(good=0.8, harm=0.2)
 def mislabelled_b(desk: Desk, bug: bool) -> float:
-    """One class was labelled by somebody who took most of it for another."""
-    data = blobs(800, classes=4, columns=5, spread=2.5, seed=3)
-    if bug:
-        draw = torch.rand(len(data.train.targets), generator=torch.Generator().manual_seed(1))
-        data.train.targets[(data.train.targets == 2) & (draw < 0.75)] = 0
-    model = mlp(5, 32, 32, 4, act=nn.Tanh)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    return learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=25)
+    """A quarter of the training labels of a two-class problem is the other one. Score: `confidence`."""
+    data = circles(800)
+    data = Data(flipped(data.train, 0.25, seed=4), data.validation) if bug else data
+    model = mlp(2, 32, 32, 2, act=nn.Tanh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=25)
+    return confidence(model, data.validation)
 
 
 @faulty(good=0.9, harm=0.3)
@@ -192,7 +195,7 @@ def label_range_a(desk: Desk, bug: bool) -> float:
     return binary_accuracy(model, data.validation)
 
 
-@faulty(good=0.9)
+@faulty(good=0.9, harm=0.1)
 def label_range_b(desk: Desk, bug: bool) -> float:
     """Labels -1 and 1 for a loss that wants 0 and 1."""
     data = moons(500)
@@ -244,10 +247,10 @@ def class_imbalance_a(desk: Desk, bug: bool) -> float:
     return balanced_accuracy(model, data.validation)
 
 
-@faulty(good=0.6, harm=0.1, also=("minority_never_predicted",))
+@faulty(good=0.8, harm=0.07, also=("minority_never_predicted",))
 def class_imbalance_b(desk: Desk, bug: bool) -> float:
     """Five overlapping classes with a long tail. The twin draws them equally often. Score: balanced accuracy."""
-    full = blobs(4000, classes=5, columns=4, spread=5.0, seed=5)
+    full = blobs(4000, classes=5, columns=4, spread=3.5, seed=5)
     shares = torch.tensor([1.0, 0.5, 0.1, 0.05, 0.03])
     draw = torch.rand(len(full.train.targets), generator=torch.Generator().manual_seed(0))
     train = only(full.train, draw < shares[full.train.targets])
@@ -367,3 +370,116 @@ def preprocessing_mismatch_b(desk: Desk, bug: bool) -> float:
     model = cnn(3, 3, norm=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     return learn(desk, model, optimizer, data, epochs=10)
+
+
+# --- second variants --------------------------------------------------------------------------------------------------
+
+
+@faulty(good=0.8, harm=0.2)
+def mislabelled_a2(desk: Desk, bug: bool) -> float:
+    """A quarter of a medical table's training labels is wrong. Score: `confidence`."""
+    data = packaged("breast_cancer")
+    data = Data(flipped(data.train, 0.25, seed=3), data.validation) if bug else data
+    model = mlp(30, 16, 2, act=nn.SiLU)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=12)
+    return confidence(model, data.validation)
+
+
+@faulty(good=0.8, harm=0.2)
+def mislabelled_b2(desk: Desk, bug: bool) -> float:
+    """Images of stripes, of which a third was labelled carelessly. Score: `confidence`."""
+    data = stripes(700, noise=0.4)
+    data = Data(flipped(data.train, 0.33, seed=6), data.validation) if bug else data
+    model = cnn(classes=4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=10)
+    return confidence(model, data.validation)
+
+
+@faulty(good=0.9, harm=0.05)
+def unshuffled_a2(desk: Desk, bug: bool) -> float:
+    """A recurrent network that reads one kind of series after the other."""
+    data = trends(600)
+    train = only(data.train, data.train.targets.argsort(stable=True))
+    model = Recurrent(nn.GRU, 1, 20, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return learn(desk, model, optimizer, Data(train, data.validation), nn.CrossEntropyLoss(), epochs=8, shuffle=not bug)
+
+
+@faulty(good=0.75, harm=0.05)
+def unshuffled_b2(desk: Desk, bug: bool) -> float:
+    """A curve that was measured from left to right is learned from left to right."""
+    data = wave(500)
+    train = only(data.train, data.train.inputs[:, 0].argsort())
+    model = mlp(1, 40, 40, 1, act=nn.Tanh)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    return learn(
+        desk, model, optimizer, Data(train, data.validation), nn.MSELoss(), epochs=25, size=16, shuffle=not bug
+    )
+
+
+@faulty(good=0.9, harm=0.1)
+def unscaled_inputs_a2(desk: Desk, bug: bool) -> float:
+    """Thirty measurements from 0.05 to 2,500 for a network of tanh."""
+    data = packaged("breast_cancer", scale=not bug)
+    model = mlp(30, 24, 24, 2, act=nn.Tanh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=15, told="no validation")
+
+
+@faulty(good=0.9, harm=0.1)
+def unscaled_inputs_b2(desk: Desk, bug: bool) -> float:
+    """Coordinates of a map in metres, about half a million from the origin."""
+    data = moons(600)
+    if bug:
+        data = Data(*(Rows(500_000 + 200 * rows.inputs, rows.targets) for rows in data))
+    model = mlp(2, 32, 32, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    return learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=20)
+
+
+@faulty(good=0.75, harm=0.2)
+def unscaled_targets_a2(desk: Desk, bug: bool) -> float:
+    """Targets in milligrams where grams would do: 14,000 +- 5,000."""
+    raw = friedman(600, scale=False)
+    data = Data(*(Rows(rows.inputs, 1000 * rows.targets.unsqueeze(1)) for rows in raw)) if bug else scaled_targets(raw)
+    model = mlp(10, 48, 1, act=nn.GELU)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=20)
+
+
+@faulty(good=0.8, harm=0.2)
+def unscaled_targets_b2(desk: Desk, bug: bool) -> float:
+    """A sensor that counts from 4,000,000."""
+    data = wave(500)
+    if bug:
+        data = Data(*(Rows(rows.inputs, 4e6 + 2e4 * rows.targets) for rows in data))
+    model = mlp(1, 40, 40, 1, act=nn.Tanh)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=3e-3)
+    return learn(desk, model, optimizer, data, nn.SmoothL1Loss(), epochs=40)
+
+
+@faulty(good=0.9, harm=0.05)
+def preprocessing_mismatch_a2(desk: Desk, bug: bool) -> float:
+    """Training pixels go from 0 to 1, validation pixels from 0 to 255."""
+    data = digits(image=True)
+    if bug:
+        data = Data(data.train, Rows(255 * data.validation.inputs, data.validation.targets))
+    model = cnn(norm=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    return learn(desk, model, optimizer, data, epochs=6)
+
+
+@faulty(good=0.85, harm=0.1)
+def preprocessing_mismatch_b2(desk: Desk, bug: bool) -> float:
+    """The columns of the validation table stand in another order."""
+    draw = np.random.default_rng(5)
+    x = draw.normal([1.0, 3.0, -2.0, 0.0, 5.0], [0.5, 1.5, 1.0, 0.3, 2.0], (700, 5))
+    y = ((x - [1.0, 3.0, -2.0, 0.0, 5.0]) / [0.5, 1.5, 1.0, 0.3, 2.0]) @ [1.0, -1.0, 0.8, 0.5, 0.3]
+    data = scaled_targets(split(x, y + draw.normal(0, 0.3, 700), scale=False))
+    if bug:
+        data = Data(data.train, Rows(data.validation.inputs[:, [2, 0, 1, 4, 3]], data.validation.targets))
+    model = mlp(5, 32, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=25)

@@ -21,6 +21,7 @@ from benchmarks.doctor.pieces import (
     mlp,
     packaged,
     r2,
+    split,
     stripes,
     trends,
     wave,
@@ -144,7 +145,7 @@ def noisy_batches_b(desk: Desk, bug: bool) -> float:
     return learn(desk, model, optimizer, data, nn.functional.cross_entropy, epochs=8, size=2 if bug else 64)
 
 
-@faulty(good=0.5, also=("noisy_batches",))
+@faulty(good=0.6, harm=0.03, also=("noisy_batches",))
 def last_batch_a(desk: Desk, bug: bool) -> float:
     """513 rows in batches of 128: every fifth step is made by one row, as far as by 128."""
     full = friedman(1000, noise=1.5)
@@ -154,14 +155,14 @@ def last_batch_a(desk: Desk, bug: bool) -> float:
     return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=40, size=128, drop_last=not bug)
 
 
-@faulty(good=0.85, also=("noisy_batches",))
+@faulty(good=0.75, harm=0.03, also=("noisy_batches",))
 def last_batch_b(desk: Desk, bug: bool) -> float:
-    """98 rows in batches of 32: batch norm takes its mean and variance from the last two."""
-    full = packaged("wine")
-    data = Data(Rows(full.train.inputs[:98], full.train.targets[:98]), full.validation)
-    model = mlp(13, 24, 24, 3, norm=nn.BatchNorm1d)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    return learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=40, drop_last=not bug, every=5)
+    """385 rows in batches of 96: momentum carries on what a single row of overlapping classes has said."""
+    full = blobs(1000, classes=4, columns=4, spread=3.5, seed=2)
+    data = Data(Rows(full.train.inputs[:385], full.train.targets[:385]), full.validation)
+    model = mlp(4, 24, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+    return learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=40, size=96, drop_last=not bug, every=5)
 
 
 # --- fit --------------------------------------------------------------------------------------------------------------
@@ -234,3 +235,105 @@ def decay_too_strong_b(desk: Desk, bug: bool) -> float:
     model = Recurrent(nn.GRU, 1, 16, 3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=20.0 if bug else 0.01)
     return learn(desk, model, optimizer, trends(400), epochs=10, told="no validation")
+
+
+# --- second variants --------------------------------------------------------------------------------------------------
+
+
+@faulty(good=0.85, harm=0.1)
+def lr_too_high_a2(desk: Desk, bug: bool) -> float:
+    """0.2 for RMSprop on a GRU."""
+    model = Recurrent(nn.GRU, 1, 20, 3)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=0.2 if bug else 3e-3)
+    return learn(desk, model, optimizer, trends(500), nn.CrossEntropyLoss(), epochs=10)
+
+
+@faulty(good=0.9, harm=0.1)
+def lr_too_high_b2(desk: Desk, bug: bool) -> float:
+    """Plain gradient descent on a linear model, a little beyond the limit of 2 / sharpness."""
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(400, 8, generator=draw) * torch.linspace(0.6, 1.6, 8)
+    y = x @ torch.linspace(-1, 1, 8).unsqueeze(1) + 0.2 * torch.randn(400, 1, generator=draw)
+    model = nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.45 if bug else 0.05)
+    return learn(desk, model, optimizer, split(x, y, scale=False), nn.MSELoss(), epochs=20)
+
+
+@faulty(good=0.9, harm=0.3)
+def lr_too_low_a2(desk: Desk, bug: bool) -> float:
+    model = cnn(classes=4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=2e-5 if bug else 0.1, momentum=0.9)
+    return learn(desk, model, optimizer, stripes(500), nn.CrossEntropyLoss(), epochs=10)
+
+
+@faulty(good=0.8, harm=0.3)
+def lr_too_low_b2(desk: Desk, bug: bool) -> float:
+    model = mlp(1, 40, 40, 1)
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=1e-4 if bug else 0.03)
+    return learn(desk, model, optimizer, wave(), nn.MSELoss(), epochs=40)
+
+
+@faulty(good=0.8, harm=0.1, also=("lr_too_low",))
+def plateau_a2(desk: Desk, bug: bool) -> float:
+    """A linear decay to zero over a twentieth of the training."""
+    data = friedman(700)
+    model = mlp(10, 40, 1, act=nn.SiLU)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    steps = 40 * len(batches(data.train, 32))
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps // 20 if bug else steps)
+    return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=40, per_batch=scheduler)
+
+
+@faulty(good=0.8, harm=0.1)
+def loss_spikes_a2(desk: Desk, bug: bool) -> float:
+    """One row in a hundred was recorded in other units, a thousand times as large."""
+    data = friedman(700, seed=3)
+    if bug:
+        data.train.inputs[::100] *= 1_000.0
+    model = mlp(10, 32, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    return learn(desk, model, optimizer, data, nn.L1Loss(), epochs=25)
+
+
+@faulty(good=0.8, harm=0.02, also=("exploding_gradients",))
+def loss_spikes_b2(desk: Desk, bug: bool) -> float:
+    """A recurrent network for a regression, and no clipping: now and then a gradient throws it far off."""
+    draw = torch.Generator().manual_seed(2)
+    x = 0.5 * torch.randn(400, 30, 1, generator=draw)
+    y = x[:, -6:].sum(1)
+    y = y + 0.1 * torch.randn(400, 1, generator=draw)
+    model = Recurrent(nn.RNN, 1, 24, 1)
+    nn.init.orthogonal_(model.rnn.weight_hh_l0)
+    model.rnn.weight_hh_l0.data *= 1.3
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    data = split(x, y, scale=False)
+    return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=30, clip=None if bug else 0.5)
+
+
+@faulty(good=0.85, harm=0.1)
+def clipping_always_a2(desk: Desk, bug: bool) -> float:
+    """A norm of 0.005 for a GRU."""
+    model = Recurrent(nn.GRU, 1, 20, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+    return learn(desk, model, optimizer, trends(500), nn.CrossEntropyLoss(), epochs=12, clip=0.005 if bug else 5.0)
+
+
+@faulty(good=0.85, harm=0.05)
+def noisy_batches_a2(desk: Desk, bug: bool) -> float:
+    """One image a step, at the rate for sixteen."""
+    data = stripes(500, noise=1.2)
+    model = cnn(classes=4, width=8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    return learn(desk, model, optimizer, data, nn.CrossEntropyLoss(), epochs=5 if bug else 12, size=1 if bug else 16)
+
+
+@faulty(good=0.5, harm=0.3)
+def overfitting_b2(desk: Desk, bug: bool) -> float:
+    """Noisy images, few of them, and a network without any restraint. The twin has all. Score: `confidence`."""
+    data = stripes(900, noise=1.8, seed=5)
+    if bug:
+        data = Data(Rows(data.train.inputs[:60], data.train.targets[:60]), data.validation)
+    model = cnn(classes=4, width=16)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    learn(desk, model, optimizer, data, epochs=60 if bug else 8, size=16)
+    return confidence(model, data.validation)

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from benchmarks.doctor.corpus import Desk, faulty
 from benchmarks.doctor.pieces import (
+    Data,
     Recurrent,
+    Rows,
     as_tokens,
     batches,
     binary_accuracy,
@@ -15,11 +17,14 @@ from benchmarks.doctor.pieces import (
     cnn,
     digits,
     friedman,
+    houses,
     learn,
     mlp,
     moons,
     packaged,
     split,
+    standardised,
+    stripes,
     trends,
     wave,
 )
@@ -297,3 +302,220 @@ def update_ratio_b(desk: Desk, bug: bool) -> float:
     ]
     optimizer = torch.optim.Adam(groups)
     return learn(desk, model, optimizer, friedman(), nn.MSELoss(), epochs=20)
+
+
+# --- second variants --------------------------------------------------------------------------------------------------
+
+
+@faulty(good=0.75, harm=0.5)
+def vanishing_gradients_a2(desk: Desk, bug: bool) -> float:
+    """A regression through seven sigmoids."""
+    model = mlp(10, *[40] * 7, 1, act=nn.Sigmoid if bug else nn.Tanh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return learn(desk, model, optimizer, friedman(700), nn.MSELoss(), epochs=25)
+
+
+@faulty(good=0.9, harm=0.3)
+def vanishing_gradients_b2(desk: Desk, bug: bool) -> float:
+    """Six convolutions with sigmoids."""
+    act = nn.Sigmoid if bug else nn.ReLU
+    layers = [module for _ in range(5) for module in (nn.Conv2d(8, 8, 3, padding=1), act())]
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), act(), *layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(72, 4)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    return learn(desk, model, optimizer, stripes(500, noise=0.4), nn.CrossEntropyLoss(), epochs=12)
+
+
+@faulty(good=0.7, harm=0.2)
+def exploding_gradients_a2(desk: Desk, bug: bool) -> float:
+    """Eight layers of leaky ReLUs from N(0, 0.36) instead of He's N(0, 0.05)."""
+    model = mlp(10, *[40] * 8, 1, act=nn.LeakyReLU)
+    for weight in weights(model)[:-1]:
+        nn.init.kaiming_normal_(weight)
+        if bug:
+            nn.init.normal_(weight, std=0.6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
+    return learn(desk, model, optimizer, friedman(700), nn.MSELoss(), epochs=40)
+
+
+class Doubling(nn.Module):
+    """x + f(x), with f as large as x: the state doubles from block to block, unless f is scaled down."""
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.body = mlp(width, width, width)
+        for layer in (self.body[0], self.body[-1]):
+            nn.init.kaiming_normal_(layer.weight)
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.scale * self.body(x)
+
+
+@faulty(good=0.85, harm=0.1)
+def exploding_gradients_b2(desk: Desk, bug: bool) -> float:
+    """Sixteen residual blocks without any normalisation."""
+    model = nn.Sequential(nn.Linear(64, 32), *[Doubling(32, 1.0 if bug else 0.1) for _ in range(16)], nn.Linear(32, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    return learn(desk, model, optimizer, digits(), epochs=25)
+
+
+@faulty(good=0.7, harm=0.3)
+def dead_relus_a2(desk: Desk, bug: bool) -> float:
+    """The second layer's weights are all negative, and what it is given is not: nothing of it ever fires."""
+    model = mlp(10, 40, 40, 1)
+    if bug:
+        model[2].weight.data = -model[2].weight.data.abs()
+        nn.init.zeros_(model[2].bias)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    return learn(desk, model, optimizer, friedman(700), nn.MSELoss(), epochs=20)
+
+
+@faulty(good=0.9, harm=0.1)
+def dead_relus_b2(desk: Desk, bug: bool) -> float:
+    """Biases of -6 in the hidden layer of a table's classifier."""
+    model = mlp(13, 32, 32, 3)
+    if bug:
+        nn.init.constant_(model[0].bias, -6.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return learn(desk, model, optimizer, packaged("wine"), nn.CrossEntropyLoss(), epochs=25, size=16, every=5)
+
+
+@faulty(good=0.8, harm=0.1)
+def saturated_units_a2(desk: Desk, bug: bool) -> float:
+    """Weights from N(0, 9) under three layers of tanh, for a regression."""
+    model = mlp(10, 40, 40, 40, 1, act=nn.Tanh)
+    for weight in weights(model)[:-1]:
+        nn.init.xavier_normal_(weight)
+        if bug:
+            nn.init.normal_(weight, std=3.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    return learn(desk, model, optimizer, friedman(700), nn.MSELoss(), epochs=25)
+
+
+@faulty(good=0.9, harm=0.05)
+def saturated_units_b2(desk: Desk, bug: bool) -> float:
+    """Three layers of sigmoids whose weights are drawn from N(0, 400)."""
+    model = mlp(2, 24, 24, 24, 2, act=nn.Sigmoid)
+    for weight in weights(model)[:-1]:
+        nn.init.normal_(weight, std=20.0 if bug else 1.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    return learn(desk, model, optimizer, moons(500), epochs=30)
+
+
+@faulty(good=0.9, harm=0.1)
+def symmetric_init_a2(desk: Desk, bug: bool) -> float:
+    """Every kernel of a convolution starts as the same constant."""
+    model = cnn(classes=4)
+    if bug:
+        for weight in weights(model):
+            nn.init.constant_(weight, 0.05)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    return learn(desk, model, optimizer, stripes(500), nn.CrossEntropyLoss(), epochs=10)
+
+
+@faulty(good=0.7, harm=0.1)
+def symmetric_init_b2(desk: Desk, bug: bool) -> float:
+    """Two hidden layers of a regression start from one constant."""
+    model = mlp(10, 32, 32, 1, act=nn.Tanh)
+    if bug:
+        for parameter in model.parameters():
+            nn.init.constant_(parameter, 0.01 if parameter.dim() > 1 else 0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    return learn(desk, model, optimizer, friedman(700), nn.MSELoss(), epochs=20)
+
+
+@faulty(good=0.8, harm=0.5)
+def deaf_network_a2(desk: Desk, bug: bool) -> float:
+    """Layer norm over an axis of length one: every input becomes 0."""
+    model = mlp(1, 32, 32, 1, act=nn.Tanh)
+    if bug:
+        model.insert(0, nn.LayerNorm(1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    return learn(desk, model, optimizer, wave(), nn.MSELoss(), epochs=30)
+
+
+class Before(nn.Module):
+    """A GRU whose answer is read from the state that it was given, not from the one that it returns."""
+
+    def __init__(self, before: bool) -> None:
+        super().__init__()
+        self.gru, self.out = nn.GRU(1, 24, batch_first=True), nn.Linear(24, 3)
+        self.before = before
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros(1, len(x), 24)
+        _, after = self.gru(x, state)
+        return self.out((state if self.before else after)[0])
+
+
+@faulty(good=0.9, harm=0.4)
+def deaf_network_b2(desk: Desk, bug: bool) -> float:
+    model = Before(before=bug)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    return learn(desk, model, optimizer, trends(450), epochs=10)
+
+
+@faulty(good=0.75, harm=0.1, also=("lr_too_low",))
+def update_ratio_a2(desk: Desk, bug: bool) -> float:
+    """The first layer learns a hundred thousand times more slowly than the rest."""
+    model = mlp(1, 32, 32, 1, act=nn.Tanh)
+    slow, rest = [*model[0].parameters(), *model[2].parameters()], model[4].parameters()
+    groups = [{"params": slow, "lr": 1e-7 if bug else 1e-2}, {"params": rest, "lr": 1e-2}]
+    optimizer = torch.optim.AdamW(groups)
+    return learn(desk, model, optimizer, wave(), nn.MSELoss(), epochs=40)
+
+
+@faulty(good=0.8, harm=0.04, also=("lr_too_high",))
+def update_ratio_b2(desk: Desk, bug: bool) -> float:
+    """A tenfold rate for the last layer was written as a thousandfold one."""
+    body, head = mlp(10, 48, 32, act=nn.SiLU), nn.Linear(32, 1)
+    model = nn.Sequential(body, nn.SiLU(), head)
+    groups = [{"params": body.parameters()}, {"params": head.parameters(), "lr": 1.0 if bug else 0.01}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3)
+    return learn(desk, model, optimizer, friedman(), nn.SmoothL1Loss(), epochs=20)
+
+
+@faulty(good=0.7, harm=0.3)
+def non_finite_a2(desk: Desk, bug: bool) -> float:
+    """log(1 + exp(x)) written out: exp of 90 is infinite in float32."""
+
+    class Positive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = mlp(4, 32, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = 200 * self.body(x)
+            return torch.log(1 + torch.exp(y)) if bug else nn.functional.softplus(y)
+
+    data = standardised(houses(500))
+    data = Data(*(Rows(rows.inputs, rows.targets.unsqueeze(1)) for rows in data))
+    model = Positive()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    return learn(desk, model, optimizer, data, nn.L1Loss(), epochs=20)
+
+
+@faulty(good=0.5, harm=0.1)
+def non_finite_b2(desk: Desk, bug: bool) -> float:
+    """The root of a sum of squares, whose derivative at zero is infinite: two inputs of a pair are the same."""
+    draw = torch.Generator().manual_seed(12)
+    left, right = torch.randn(400, 6, generator=draw), torch.randn(400, 6, generator=draw)
+    right[150] = left[150]
+    distance = (left[:, :3] - right[:, :3]).norm(dim=1, keepdim=True)
+    pairs = torch.cat([left, right], dim=1)
+    data = Data(Rows(pairs[:300], distance[:300]), Rows(pairs[300:], distance[300:]))
+
+    class Apart(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(6, 8)
+
+        def forward(self, pair: Tensor) -> Tensor:
+            left, right = self.embed(pair[:, :6]), self.embed(pair[:, 6:])
+            return ((left - right).square().sum(1, keepdim=True) + (0.0 if bug else 1e-6)).sqrt()
+
+    model = Apart()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    return learn(desk, model, optimizer, data, nn.MSELoss(), epochs=20)
