@@ -232,6 +232,7 @@ def test_notes_are_told_in_words(
 @pytest.fixture
 def watched(tmp_path: Path) -> Run:
     with Recorder(tmp_path / "watched", {"model": "MyNet", "optimizer": "Adam", "lr": 0.1}) as recorder:
+        recorder.note("started", 0, parameters=10, versions={"descend": "0.1.0", "torch": "2.13.0"})
         for step in range(1, 41):
             recorder.log(step, 32 * step, 0.01 * step, {"loss/batch": 1.0 / step, "lr/0": 0.1})
         recorder.note("ended", 40, why="finished", seconds=0.4)
@@ -244,6 +245,7 @@ def test_a_watched_run_is_reported_as_far_as_it_is_known(watched: Run) -> None:
     assert page.tables["Chosen"] == [["model", "MyNet"], ["optimizer", "Adam"], ["lr", "0.1"]]
     assert "Left as they are by default" not in page.tables
     assert "descend train" not in page.text
+    assert "Trained with descend 0.1.0, torch 2.13.0." in page.text
 
 
 def test_a_watched_run_stands_beside_others(watched: Run, one: Run) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from descend.catalog import Value
 from descend.doctor._judge import diagnose
@@ -253,11 +253,17 @@ def _environment(runs: Sequence[Run]) -> str:
     if not started:
         return "It is not recorded on what machine this was run."
     said = dict.fromkeys(
-        f"{details['device']} with {details['threads']} thread{'' if details['threads'] == 1 else 's'}, "
-        + ", ".join(f"{package} {release}" for package, release in details["versions"].items())
+        _machine(details) + ", ".join(f"{package} {release}" for package, release in details["versions"].items())
         for details in started
     )
-    return f"Trained on {'; '.join(said)}."
+    return f"Trained {'; '.join(said)}."
+
+
+def _machine(started: Mapping[str, Any]) -> str:
+    """The device and its threads, which are not known of a loop that was only watched."""
+    if "device" not in started:
+        return "with "
+    return f"on {started['device']} with {started['threads']} thread{'' if started['threads'] == 1 else 's'}, "
 
 
 # --- tables -------------------------------------------------------------------------------------------
