@@ -69,9 +69,13 @@ def _fields(shown: descend.faults.Shown) -> dict[str, Any]:
 
 
 def _print(shown: descend.faults.Shown, *, fixed: bool, curve: bool | None) -> None:
+    from descend.faults import PRINTED
+
     click.secho(f"{shown.problem}: {CHECKS[shown.problem].symptom}", bold=True)
     print_run(shown.sick, curve=curve)
     click.echo(_course(shown.sick))
+    if PRINTED in shown.sick.names():
+        click.echo(f"The loop itself printed a validation loss of {number(shown.sick.last(PRINTED))} at the end.")
     if shown.fixed:
         click.echo(f"Without the bug ({shown.fixed.name}): {_course(shown.fixed)}")
         click.echo(f"{shown.series}: {number(shown.before)} with it, {number(shown.after)} without.")

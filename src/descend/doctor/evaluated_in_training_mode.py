@@ -69,9 +69,9 @@ evaluated_in_training_mode = Check(
     look,
     symptom="Validation is worse and noisier than it should be, and changes with its batch size.",
     sick=Example(
-        fault="evaluated_in_training_mode", data="moons", model="mlp", width=32, dropout=0.3, lr=0.1, epochs=10
+        fault="evaluated_in_training_mode", data="digits", model="mlp", width=32, dropout=0.5, lr=0.3, epochs=4
     ),
-    near_miss=Example(fault="monte_carlo_dropout", data="moons", model="mlp", width=32, dropout=0.3, lr=0.1, epochs=10),
+    near_miss=Example(fault="monte_carlo_dropout", data="digits", model="mlp", width=32, dropout=0.5, lr=0.3, epochs=4),
     look_alike="Dropout kept on purpose in a model in evaluation mode, to see how sure it is.",
     source="Srivastava et al. 2014; Ioffe & Szegedy 2015, algorithm 2",
 )

@@ -26,10 +26,12 @@ def look(chart: Chart) -> Finding | Unknown | None:
         return _single(shape)
     if seen.get("loss") == "nll":
         largest, least = given.get("output_max"), given.get("output_min")
-        if given.get("rows_sum_to_one") and least is not None and least >= 0:
-            return _not_logarithms("probabilities", largest)
-        if largest is not None and largest > ROUNDING:
-            return _not_logarithms("logits", largest)
+        if largest is None or least is None:
+            return None
+        if given.get("rows_sum_to_one") and least >= 0:
+            return _not_logarithms("probabilities", float(largest))
+        if largest > ROUNDING:
+            return _not_logarithms("logits", float(largest))
     return None
 
 
@@ -62,7 +64,7 @@ def _not_logarithms(what: str, largest: float) -> Finding:
         (
             Evidence(
                 "facts/graph/given",
-                float(largest),
+                largest,
                 0.0,
                 f"The largest number that the loss was given is {largest:.2g}.",
             ),

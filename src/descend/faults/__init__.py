@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from descend.faults._loop import HEALTHY, Loop, run
+from descend.faults._loop import HEALTHY, PRINTED, Loop, run
 from descend.faults._show import Shown, show, train_example
 
-__all__ = ["HEALTHY", "Loop", "Shown", "run", "show", "train_example"]
+__all__ = ["HEALTHY", "PRINTED", "Loop", "Shown", "run", "show", "train_example"]

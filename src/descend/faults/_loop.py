@@ -29,6 +29,9 @@ from descend.watching._watch import watch
 HEALTHY: Final = "none"
 """The loop without a fault."""
 
+PRINTED: Final = "printed/validation"
+"""The series of what the loop's author takes for the validation loss."""
+
 UNKNOWN: Final = ("decay_exempt", "input_noise", "patience", "target_loss", "non_finite", "dtype")
 """Fields of a recipe for which this loop has no line."""
 
@@ -141,7 +144,8 @@ def train(loop: Loop, *, runs: str | Path = "runs", name: str | None = None) -> 
             if scheduler and clock == "epoch":
                 scheduler.step()
             if validation:
-                validate(loop, validation)
+                watched.log({PRINTED: validate(loop, validation)})
+    assert watched.run is not None, "the loop runs in one process"
     return watched.run
 
 
@@ -195,7 +199,7 @@ def sum_rows(loop: Loop) -> None:
     """Let the loss be the sum over rows."""
     for module in loop.criterion.modules() if isinstance(loop.criterion, nn.Module) else ():
         if hasattr(module, "reduction"):
-            module.reduction = "sum"
+            setattr(module, "reduction", "sum")  # noqa: B010  # nn.Module declares no such attribute
 
 
 def append(loop: Loop, name: str, module: nn.Module) -> None:
