@@ -101,7 +101,7 @@ def _reversed(train: _Columns, validation: _Columns, error: float) -> bool:
         spread = np.maximum(train.std, 1e-12)
         return float((np.abs(mean - train.mean) / spread).max() / error)
 
-    return worst(validation.mean) > 4 * CLEAR and worst(validation.mean[::-1]) < CLEAR / 2
+    return worst(validation.mean) > CLEAR and worst(validation.mean[::-1]) < CLEAR / 2
 
 
 def _judged(chart: Chart) -> tuple[Evidence, ...]:

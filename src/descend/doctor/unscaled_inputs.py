@@ -82,7 +82,7 @@ def _slow(chart: Chart) -> Evidence | None:
     best, r2 = chart.fact("data", "train", "linear", "unexplained"), score(chart, "train").y
     if best is None or not len(r2) or not 1 - r2[-1] - best > SLOW:
         return None
-    says = f"Training ended with {1 - r2[-1]:.2g} of the variance unexplained, the best linear model leaves {best:.2g}."
+    says = f"Training ended with {1 - r2[-1]:.2f} of the variance unexplained, the best linear model leaves {best:.2f}."
     return Evidence("r2/train", float(1 - r2[-1]), best + SLOW, says)
 
 

@@ -18,6 +18,7 @@ NEIGHBOUR_ROWS: Final = 1000  # whose distances are taken: a share is then known
 PERMUTATIONS: Final = 5
 NUMBERS: Final = 4_000_000  # of the training inputs that are looked through for validation rows: 20 ms
 SOME: Final = 200  # rows whose nearest others are counted in columns
+FINE: Final = 20  # values at least, to say whether they lie on a grid
 APART: Final = 4  # columns; that as many agree by chance where three do not is rare
 MANY: Final = 100  # classes, columns or pairs that a fact lists
 
@@ -331,16 +332,27 @@ def _shared(train: Rows, validation: Rows) -> dict[str, Any]:
 def _repeats(inputs: Tensor) -> bool:
     """Whether rows of such data may be equal by chance, so that the share of twins within train is what to expect.
 
-    Not where some column hardly ever takes a value twice, nor where even the nearest other row differs in many
-    columns: rows of whole numbers differ in one or two from their nearest, images of 64 pixels in 30.
+    Not where some column is of numbers that hardly ever take a value twice, nor where even the nearest other row
+    differs in many columns: rows of whole numbers differ in one or two from their nearest, images of 64 pixels in 30.
     """
     rows = inputs.reshape(len(inputs), -1)
     rows = rows[:: -(-len(rows) // NEIGHBOUR_ROWS)].double().unique(dim=0)
     if len(rows) < 2:
         return True
-    if any(len(column.unique()) > 0.9 * len(rows) for column in rows.T[:COLUMNS]):
+    if any(_continuous(column, len(rows)) for column in rows.T[:COLUMNS]):
         return False
     some = rows[:: -(-len(rows) // SOME)]
     apart = torch.cdist(some, rows, p=0)  # the number of columns in which they differ
     nearest = torch.where(apart > 0, apart, float("inf")).min(1).values
     return float(nearest.median()) < APART
+
+
+def _continuous(column: Float[Tensor, " rows"], rows: int) -> bool:
+    """Whether different rows have different values, which do not lie on a grid as whole numbers do.
+
+    The smallest of the gaps between n numbers drawn from a range is about a 1 / n**2 of it, that of a grid 1 / n.
+    """
+    values = column.unique()
+    if len(values) < FINE or len(values) < 0.9 * rows:
+        return False
+    return bool((values[-1] - values[0]) / values.diff().min() > 10 * len(values))
