@@ -125,8 +125,8 @@ def _about(name: str, entry: str) -> dict[str, Any]:
         | ({} if option.default is REQUIRED else {"default": option.default})
         for option in catalog.options(entry).values()
     ]
-    about = {"name": entry, "summary": catalog.summary(entry)}
-    return about | ({"explanation": catalog.documentation(entry)} if name == "checks" else {"options": options})
+    about = {"name": entry, "summary": catalog.summary(entry), "options": options}
+    return about | ({"explanation": catalog.documentation(entry)} if name == "checks" else {})
 
 
 def _print_entries(name: str) -> None:
