@@ -17,11 +17,13 @@ DISCRETE: Final = ("cross_entropy", "nll", "bce", "bce_with_logits")
 
 
 def look(chart: Chart) -> Finding | Unknown | None:
+    if chart.fact("network", "repeatable") is False and chart.fact("graph", "loss") in DISCRETE:
+        return _always_random()
     seen = facts(chart, "modes")
     if not isinstance(seen, dict):
         return seen
     if not seen["stochastic_modules"] + seen["normalisation_modules"]:
-        return _always_random(chart)
+        return None
     forwards, in_training = seen["plain_forwards"], seen["plain_forwards_in_train"]
     if not forwards:
         return Unknown("a validation under torch.no_grad() in the loop")
@@ -47,10 +49,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
     )
 
 
-def _always_random(chart: Chart) -> Finding | None:
-    """A model without dropout layers whose answers in evaluation mode change from call to call."""
-    if chart.fact("network", "repeatable") is not False or chart.fact("graph", "loss") not in DISCRETE:
-        return None
+def _always_random() -> Finding:
+    """The answers in evaluation mode change from call to call."""
     return Finding(
         "In evaluation mode the model gives the same rows 2 answers in 2 calls: something in forward() is "
         "random whatever the mode, such as nn.functional.dropout without training=self.training.",

@@ -86,5 +86,5 @@ loss_mismatch = Check(
     near_miss=Example(fault="log_softmax_and_nll", data="blobs", model="mlp", width=32, lr=0.1, epochs=15),
     look_alike="The negative log-likelihood after a log-softmax, which is the cross-entropy in two pieces.",
     source="PyTorch, documentation of nn.NLLLoss: the input is expected to contain log-probabilities",
-    explains=LEARNS_NOTHING | STEPS_TOO_LONG | {"first_loss", "no_gradient", "overfitting"},
+    explains=LEARNS_NOTHING | STEPS_TOO_LONG | {"deaf_network", "first_loss", "no_gradient", "overfitting"},
 )
