@@ -33,6 +33,7 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
+        """Whether nothing was found."""
         return not self.findings
 
     @property
