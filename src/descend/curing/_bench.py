@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from descend.curing._arm import Arm, judged, measure, ratio
+from descend.curing._arm import BETTER, Arm, judged, measure, ratio
 from descend.doctor._judge import diagnose
+from descend.errors import DescendError
 from descend.recipe import Recipe
 from descend.run import Run, new_folder
 
+AGAIN: Final = 3  # times that a change is made once more
+PATIENCE: Final = 5.0  # seconds of training, beyond which a change is not made again
+APART: Final = 1000  # between the first seed and the one that choices are made with
 HALF_DECADES: Final = 6  # that a search of the learning rate goes to either side: a factor of 1000
 UNTREATED: Final = "untreated"
 
@@ -61,12 +65,12 @@ class Bench:
         runs = tuple(self.train(recipe, UNTREATED, seed) for seed in self.seeds)
         return _arm(Arm(UNTREATED, recipe), runs, check, measure(recipe, recipe, runs[0]))
 
-    def treat(self, treated: Arm, untreated: Arm, check: str) -> Arm:
-        """Train a remedy with every seed, or with those that show already that it does not help."""
+    def treat(self, treated: Arm, untreated: Arm, check: str, most: int | None = None) -> Arm:
+        """Train a remedy with every seed, or the first `most`; it stops where they show that it does not help."""
         by = measure(untreated.recipe, treated.recipe, untreated.runs[0])
         baseline = tuple(judged(run, by) for run in untreated.runs) if by else ()
         runs: tuple[Run, ...] = ()
-        for number, seed in enumerate(self.seeds, start=1):
+        for number, seed in enumerate(self.seeds[:most], start=1):
             runs = (*runs, self.train(treated.recipe, treated.what, seed))
             treated = _arm(treated, runs, check, by)
             if by:
@@ -76,17 +80,12 @@ class Bench:
         return treated
 
     def search(self, recipe: Recipe, start: float) -> float:
-        """The learning rate with the best validation loss, by steps of half a decade from `start`.
-
-        Trained with a seed that no arm is judged by, so that the choice does not flatter itself.
-        """
+        """The learning rate with the lowest validation loss, by steps of half a decade from `start`."""
         losses: dict[int, float] = {}
 
         def loss(step: int) -> float:
             if step not in losses:
-                arm = recipe.but(lr=_rate(start, step))
-                run = self.train(arm, f"search lr {_rate(start, step):g}", self.seeds[-1] + 1)
-                losses[step] = judged(run, measure(arm, arm, run) or "loss/train")
+                losses[step] = self._loss(recipe.but(lr=_rate(start, step)))
             return losses[step]
 
         best = 0
@@ -96,6 +95,33 @@ class Bench:
             if best:
                 break
         return _rate(start, best)
+
+    def again(self, recipe: Recipe, change: Callable[[Recipe], Recipe]) -> Recipe:
+        """The recipe with a change made again, as long as that lowers the validation loss: wider, then wider still."""
+        loss = self._loss(recipe)
+        for _ in range(AGAIN):
+            further = change(recipe)
+            if self.cut(further) == self.cut(recipe) or self.seconds(recipe) > PATIENCE:
+                break
+            try:
+                next_loss = self._loss(further)
+            except DescendError:  # further than this the recipe cannot go
+                break
+            if not next_loss < BETTER * loss:
+                break
+            recipe, loss = further, next_loss
+        return recipe
+
+    def seconds(self, recipe: Recipe) -> float:
+        """Seconds of training of the last run of a recipe."""
+        return max(
+            run.seconds for trained, run in self.done.items() if trained.but(seed=0) == self.cut(recipe).but(seed=0)
+        )
+
+    def _loss(self, recipe: Recipe) -> float:
+        """The loss with a seed that no arm is judged by, so that a choice does not flatter itself."""
+        run = self.train(recipe, "search", self.seeds[0] + APART)
+        return judged(run, measure(recipe, recipe, run) or "loss/train")
 
 
 def _arm(arm: Arm, runs: tuple[Run, ...], check: str, by: str | None) -> Arm:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -73,6 +74,9 @@ class Trial:
         if kept is None or rival is None or rival.ratio is None or kept.ratio is None:
             return
         named = f"The rival remedy ({rival.what})"
+        if rival is kept:
+            yield f"That is a rival remedy: it does better than those of {self.finding.check}, which is then in doubt."
+            return
         if rival.cures and rival.ratio.mean <= ALIKE * kept.ratio.mean:
             yield f"{named} does as well, so the better loss does not prove this diagnosis."
         elif rival.helps:
@@ -85,17 +89,13 @@ class Trial:
     def table(self) -> Table:
         """Every arm: its loss, how that compares, and whether the problem is there."""
         words = WORDS[self.untreated.measure or "loss/train"]
-        arms = [
-            self.untreated,
-            *self.arms,
-            *([replace(self.rival, what=f"rival: {self.rival.what}")] if self.rival else []),
-        ]
+        arms = [self.untreated, *self.arms, *([self.rival] if self.rival else [])]
         return Table(
             f"Against {self.finding.check}: {words}, median over seeds",
             ("arm", words, "against untreated", "the problem", "seeds", "seconds"),
             [
                 (
-                    arm.what + (" (kept)" if arm is self.kept else ""),
+                    ("rival: " if arm is self.rival else "") + arm.what + (" (kept)" if arm is self.kept else ""),
                     number(arm.loss) if arm.measure == self.untreated.measure else WORDS.get(arm.measure or "", "-"),
                     arm.effect,
                     arm.seen,
@@ -136,17 +136,35 @@ def attempt(bench: Bench, recipe: Recipe, finding: Finding, found: Diagnosis) ->
         for safety in ("safe", "changes the result"):
             for arm in [arm for arm in candidates if arm.safety == safety][:MOST]:
                 trial = _with(bench, trial, arm)
-            if rate := next((arm for arm in trial.arms if arm.safety == safety and _is_rate(recipe, arm)), None):
-                trial = _with(bench, trial, _searched(bench, recipe, rate))
+            for arm in _tuned(bench, trial, [arm for arm in trial.arms if arm.safety == safety]):
+                trial = _with(bench, trial, arm)
             if any(arm.close for arm in trial.arms) and not any(arm.cures for arm in trial.arms) and not bench.doubled:
                 trial = _with_more_seeds(bench, trial)
             if any(arm.cures for arm in trial.arms):
                 break
-        if kept := best(trial.arms, least):
-            trial = replace(trial, rival=_rival(bench, trial, kept, found))
+        trial = replace(trial, kept=best(trial.arms, least))
+        if trial.kept:
+            trial = replace(trial, rival=_rival(bench, trial, trial.kept, found))
     except KeyboardInterrupt:
         bench.interrupted = True
-    return replace(trial, kept=best(trial.arms, least))
+        return replace(trial, kept=best(trial.arms, least))
+    beaten = trial.kept and trial.rival and trial.rival.cures and ALIKE * _mean(trial.rival) < _mean(trial.kept)
+    return replace(trial, kept=trial.rival) if beaten else trial
+
+
+def _tuned(bench: Bench, trial: Trial, arms: Sequence[Arm]) -> Iterator[Arm]:
+    """More of what helps: another learning rate, and the change of the best arm made again."""
+    recipe = trial.untreated.recipe
+    rates = [arm for arm in arms if changes(recipe, arm.recipe).keys() == {"lr"}]
+    if rates:
+        found = recipe.but(lr=bench.search(recipe, float(rates[0].recipe["lr"] or 0.0)))
+        yield Arm(in_words(changes(recipe, found)), found, "Search the learning rate.", rates[0].safety)
+    good = [arm for arm in arms if arm.promising and arm not in rates]
+    if good:
+        most = min(good, key=_mean)
+        assert most.change is not None, "an arm comes from a remedy"
+        found = bench.again(most.recipe, most.change)
+        yield replace(most, what=in_words(changes(recipe, found)), recipe=found)
 
 
 def _with_more_seeds(bench: Bench, trial: Trial) -> Trial:
@@ -202,36 +220,31 @@ def _arm(recipe: Recipe, remedy: Remedy) -> Arm | None:
         return None
     treated = remedy.change(recipe)
     what = in_words(changes(recipe, treated))
-    return Arm(what, treated, remedy.advice, remedy.safety) if what else None
-
-
-def _is_rate(recipe: Recipe, arm: Arm) -> bool:
-    return changes(recipe, arm.recipe).keys() == {"lr"}
-
-
-def _searched(bench: Bench, recipe: Recipe, arm: Arm) -> Arm:
-    """The arm of a learning rate, with the best rate instead of the first one."""
-    treated = recipe.but(lr=bench.search(recipe, float(arm.recipe["lr"] or 0.0)))
-    return replace(
-        Arm(in_words(changes(recipe, treated)), treated, "Search the learning rate.", arm.safety),
-    )
+    return Arm(what, treated, remedy.advice, remedy.safety, change=remedy.change) if what else None
 
 
 def _rival(bench: Bench, trial: Trial, kept: Arm, found: Diagnosis) -> Arm | None:
-    """A remedy of something else, trained: of another finding, of a symptom, or of many things."""
+    """The remedy of something else that does best with one seed, trained with all.
+
+    It comes from what helps many things, another finding or a symptom, and changes other fields than what is kept.
+    """
     recipe = trial.untreated.recipe
     others = [other for other in found.findings if other.check != trial.finding.check]
-    remedies = [remedy for other in (*others, *trial.finding.symptoms) for remedy in other.remedies]
-    lower = float(recipe["lr"] or 0.0) * LOWER
-    general = [recipe.but(clip_norm=CLIP), recipe.but(lr=lower)]
-    arms = [
-        *(_arm(recipe, remedy) for remedy in remedies),
-        *(Arm(in_words(changes(recipe, each)), each) for each in general),
-    ]
-    for arm in arms:
-        if arm and arm.what and not changes(recipe, arm.recipe).keys() & changes(recipe, kept.recipe).keys():
-            try:
-                return bench.treat(arm, trial.untreated, trial.finding.check)
-            except DescendError:
-                continue  # this recipe cannot take it: the next one then
-    return None
+    remedies = [*_general(recipe), *(each for other in (*others, *trial.finding.symptoms) for each in other.remedies)]
+    taken = changes(recipe, kept.recipe).keys()
+    arms = [arm for arm in (_arm(recipe, remedy) for remedy in remedies) if arm]
+    tried: list[Arm] = []
+    for arm in [arm for arm in arms if not changes(recipe, arm.recipe).keys() & taken][:MOST]:
+        with contextlib.suppress(DescendError):  # this recipe cannot take it
+            tried.append(bench.treat(arm, trial.untreated, trial.finding.check, most=1))
+    if not tried:
+        return None
+    return bench.treat(min(tried, key=_mean), trial.untreated, trial.finding.check)
+
+
+def _general(recipe: Recipe) -> Iterator[Remedy]:
+    """Remedies of many things, of which a diagnosis says nothing."""
+    if recipe.schedule != "constant":
+        yield Remedy("Keep the learning rate as it is.", lambda recipe: recipe.but(schedule="constant"))
+    yield Remedy("Clip the gradients.", lambda recipe: recipe.but(clip_norm=CLIP))
+    yield Remedy("Lower the learning rate.", lambda recipe: recipe.but(lr=float(recipe["lr"] or 0.0) * LOWER))
