@@ -60,3 +60,18 @@ def test_reading_a_run_loads_nothing_heavy(tmp_path: Path) -> None:
         run.to_csv(sys.argv[1] + ".csv"), descend.list_runs(".")
     """
     assert not loaded(program, tmp_path / "run") & {*HEAVY}
+
+
+def test_the_doctor_and_all_its_checks_load_nothing_heavy(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "run", Recipe(data="moons")) as recorder:
+        for step in range(1, 300):
+            recorder.log(step, step, float(step), {"loss/batch": 1.0, "lr/0": 0.1})
+        recorder.note("ended", 299, why="finished")
+    program = """
+        import sys
+        from descend.catalog import CHECKS
+        from descend.doctor._judge import diagnose
+        from descend.run import Run
+        assert len(diagnose(Run(sys.argv[1])).checked) > 10 and len([CHECKS[name].symptom for name in CHECKS]) > 40
+    """
+    assert not loaded(program, tmp_path / "run") & {*HEAVY}
