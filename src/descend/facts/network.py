@@ -55,6 +55,7 @@ def of(model: nn.Module, inputs: Shaped[Tensor, "rows ..."] | None = None) -> di
             {type(module).__name__.lower() for _, module in modules if isinstance(module, (*NONLINEAR, *RECURRENT))}
         ),
         "stochastic": [name for name, module in modules if isinstance(module, STOCHASTIC) and module.p > 0][:MANY],
+        "dropout": max((module.p for _, module in modules if isinstance(module, STOCHASTIC)), default=0.0),
         "normalisation": [name for name, module in modules if isinstance(module, NORMALISATION)][:MANY],
         "symmetric": [name for name, weight in weights if len(weight) > 1 and bool((weight == weight[:1]).all())][
             :MANY
