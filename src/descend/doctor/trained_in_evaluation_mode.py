@@ -27,16 +27,15 @@ def look(chart: Chart) -> Finding | Unknown | None:
     steps, in_evaluation = seen["train_steps"], seen["train_steps_in_eval"]
     if steps < FEWEST:
         return Unknown(f"{FEWEST} updates")
-    always = in_evaluation == steps
-    if in_evaluation / steps < SHARE or (always and not dropouts):
-        return None  # batch norm in evaluation mode throughout is a way to fine-tune
+    if in_evaluation / steps < SHARE:
+        return None
     asleep = [counted(number, noun) for number, noun in ((dropouts, "dropout layer"), (norms, "batch norm")) if number]
     says = f"{in_evaluation:,} of {steps:,} updates followed a forward pass in evaluation mode."
     return Finding(
         f"The model is trained in evaluation mode: {in_evaluation:,} of {steps:,} updates were made with its "
         f"{' and '.join(asleep)} switched off, as for judging.",
         (Evidence("facts/modes/train_steps_in_eval", in_evaluation / steps, SHARE, says),),
-        sure=0.7 if always else 0.97,
+        sure=0.7 if in_evaluation == steps else 0.97,  # from the first step on it may be meant, to fine-tune
         remedies=(
             Remedy(
                 "Call model.train() at the beginning of every epoch, since the validation has called model.eval().",
