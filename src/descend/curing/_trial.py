@@ -148,8 +148,10 @@ def attempt(bench: Bench, recipe: Recipe, finding: Finding, found: Diagnosis) ->
     except KeyboardInterrupt:
         bench.interrupted = True
         return replace(trial, kept=best(trial.arms, least))
-    beaten = trial.kept and trial.rival and trial.rival.cures and ALIKE * _mean(trial.rival) < _mean(trial.kept)
-    return replace(trial, kept=trial.rival) if beaten else trial
+    kept, rival = trial.kept, trial.rival
+    if kept and rival and rival.cures and rival.safety != "advice only" and ALIKE * _mean(rival) < _mean(kept):
+        return replace(trial, kept=rival)
+    return trial
 
 
 def _tuned(bench: Bench, trial: Trial, arms: Sequence[Arm]) -> Iterator[Arm]:
@@ -243,8 +245,8 @@ def _rival(bench: Bench, trial: Trial, kept: Arm, found: Diagnosis) -> Arm | Non
 
 
 def _general(recipe: Recipe) -> Iterator[Remedy]:
-    """Remedies of many things, of which a diagnosis says nothing."""
+    """Remedies of many things. Those that only hide what is wrong, as clipping does, are asked and never kept."""
     if recipe.schedule != "constant":
-        yield Remedy("Keep the learning rate as it is.", lambda recipe: recipe.but(schedule="constant"))
+        yield Remedy("Keep the learning rate.", lambda recipe: recipe.but(schedule="constant"), "changes the result")
     yield Remedy("Clip the gradients.", lambda recipe: recipe.but(clip_norm=CLIP))
     yield Remedy("Lower the learning rate.", lambda recipe: recipe.but(lr=float(recipe["lr"] or 0.0) * LOWER))
