@@ -21,7 +21,8 @@ ROWS: Final = 512  # of a split: a share of right answers is then known to 2 %
 AT_ONCE: Final = 64  # rows, at least, where the mode makes rows independent of each other
 FORWARD: Final = 1 / 3  # of the cost of training on a row
 EVERY: Final = 25  # steps between evaluations, at least
-OFTEN: Final = 100  # evaluations that come as often as asked for; later ones cost 1 % of training at most
+APART: Final = 0.05  # of the steps made, at least, between evaluations: 20 epochs one by one, 1,000 in 100 evaluations
+OFTEN: Final = 50  # evaluations whatever they cost; later ones cost 1 % of training at most
 SHARE: Final = 0.01
 
 
@@ -29,7 +30,8 @@ SHARE: Final = 0.01
 class Shapes:
     """What a loop makes of a batch, learned from its first step: how a row looks where."""
 
-    input: Tensor | None = None  # what the model was given
+    input: list[int] | None = None  # the shape of what the model was given
+    input_dtype: torch.dtype | None = None
     output: list[int] | None = None  # the shape of what the loss was given
     target: list[int] | None = None
     target_dtype: str | None = None
@@ -37,14 +39,18 @@ class Shapes:
     @classmethod
     def of(cls, given: Tensor | None, reading: Reading) -> Shapes:
         shapes = reading.given
-        return cls(given, shapes.get("output_shape"), shapes.get("target_shape"), shapes.get("target_dtype"))
+        return cls(
+            None if given is None else list(given.shape),
+            None if given is None else given.dtype,
+            shapes.get("output_shape"),
+            shapes.get("target_shape"),
+            shapes.get("target_dtype"),
+        )
 
     def as_given(self, inputs: Tensor, model: nn.Module) -> Tensor:
         """Rows of a data set as the loop gives them to the model: flattened images, another dtype, another device."""
-        if self.input is None:
-            parameter = next(model.parameters(), inputs)
-            return inputs.to(parameter.device)
-        return _shaped(inputs.to(self.input.device, self.input.dtype), list(self.input.shape))
+        device = next(model.parameters(), inputs).device
+        return _shaped(inputs.to(device, self.input_dtype), self.input)
 
     def as_judged(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and targets as the loop gives them to the loss."""
@@ -72,7 +78,7 @@ class Evaluation:
 
     def due(self, step: int, examples: int) -> bool:
         """Whether to evaluate after this step."""
-        every = self._every
+        every = self._every if self._asked else max(self._every, int(step * APART))
         if self.count >= OFTEN and not self._asked:
             again = len(self.rows["train"][0]) if "train" in self.rows and differs_in_training(self._model) else 0
             looked_at = sum(len(inputs) for inputs, _ in self.rows.values()) + again

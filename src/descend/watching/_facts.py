@@ -94,6 +94,8 @@ class Graph:
             targets = torch.zeros(0) if reading.target is None else reading.target
             topics["start"] = start.of(float(loss), reading.loss, targets, classes)
         record.facts(**topics)
+        if record.step >= EARLY:
+            reading.output = reading.target = None  # a batch is not kept
 
     def _unreached(self, parameters: Mapping[str, Tensor]) -> list[str] | None:
         """Trainable parameters that no loss depends on; None where the graph does not show that."""

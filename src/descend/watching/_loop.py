@@ -92,7 +92,8 @@ class Loop:
         self.record.began = time.perf_counter()
 
     def detach(self) -> None:
-        """Leave no hook behind."""
+        """Leave no hook behind, and keep no batch."""
+        self._reading = self._target = self._value = None
         _backward.leave(self)
         for forward in self._forwards:
             forward.remove()
