@@ -28,9 +28,9 @@ def look(chart: Chart) -> Finding | Unknown | None:
     if norms == [] or (norms is None and "loss/train_mode" not in chart.names):
         return None
     evaluation, training = chart.series("loss/train"), chart.series("loss/train_mode")
-    if len(training.y) < FEWEST + 1 or chart.steps < STEPS:
-        return Unknown(f"{STEPS} steps and {FEWEST} evaluations of a model with batch norm")
     steps, here, there = np.intersect1d(evaluation.x, training.x, return_indices=True)
+    if len(steps) < FEWEST + 1 or chart.steps < STEPS:
+        return Unknown(f"{STEPS} steps and {FEWEST} evaluations of a model with batch norm")
     judged, trained = evaluation.y[here][-FEWEST:], training.y[there][-FEWEST:]
     first = float(training.y[0])
     learned = first - float(np.median(trained))
