@@ -391,3 +391,9 @@ def test_pixels_from_0_to_1_and_columns_of_zeros_and_ones_are_scaled():
     words = functional.one_hot(torch.arange(300) % 7, 7).float()
     for pair in (digits, (digits.inputs.flatten(1), digits.targets), (words, torch.arange(300) % 2)):
         assert looked("unscaled_inputs", chart_of_data(pair)) is None
+
+
+def test_a_label_that_the_loss_was_seen_to_take_is_one_that_it_ignores():
+    targets = torch.tensor([0, 1, -1] * 10)  # ignore_index=-1, as text models pad
+    known = {"graph": graph("cross_entropy", torch.zeros(30, 3), targets), "start": {"loss": 1.1}}
+    assert looked("label_range", chart_of_data((torch.randn(30, 2), targets), **known)) is None

@@ -47,9 +47,14 @@ def _of_classes(chart: Chart, loss: str | None, given: dict[str, Any], low: floa
         return None
     outputs = shape[1] if given.get("output_shape") else shape[-1]
     one_each = facts.get("task") in ("classification", "sequence") or loss in CLASSES
-    if not one_each or outputs < 2 or (low >= 0 and high < outputs) or (low == IGNORED and high < outputs):
+    if not one_each or outputs < 2 or (high < outputs and (low >= 0 or low == IGNORED or _goes_on(chart))):
         return None
     return _finding(loss or "cross_entropy", low, high, 0, outputs - 1)
+
+
+def _goes_on(chart: Chart) -> bool:
+    """Whether the loss has taken such labels: then it was told to ignore them (`ignore_index`)."""
+    return chart.fact("start", "loss") is not None and chart.status != "failed"
 
 
 def _finding(loss: str, low: float, high: float, least: int, most: int) -> Finding:
