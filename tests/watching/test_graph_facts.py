@@ -57,6 +57,11 @@ CASES: dict[str, Case] = {
         lambda out: nn.functional.nll_loss(out, CLASSES),
         {"loss": "nll", "last_op": "softmax", "rows_sum_to_one": True},
     ),
+    "nll of log-softmax at every position, laid out flat": (
+        layers(6, nn.Unflatten(1, (2, 3)), nn.LogSoftmax(-1)),
+        lambda out: nn.functional.nll_loss(out.flatten(0, 1), CLASSES.repeat_interleave(2)),
+        {"loss": "cross_entropy", "output_shape": [64, 3], "target_shape": [64], "last_op": None},
+    ),
     "at every position": (
         layers(6),
         lambda out: nn.functional.cross_entropy(

@@ -189,7 +189,11 @@ def _reading(loss: str, node: Node) -> Reading:
             edge = next((each for each, _ in behind.next_functions if each is not None), None)
             names = list(dict.fromkeys((name_of(node), "LogSoftmax")))
         if target is not None and output is not None and target.dim() != output.dim() - 1:
-            target = target.reshape(output.shape[:1] + output.shape[2:])
+            shape = output.shape[:1] + output.shape[2:]
+            if target.numel() == math.prod(shape):
+                target = target.reshape(shape)
+            else:  # a log-softmax over the last axis, before positions were laid out flat
+                output = output.reshape(*target.shape, -1)
     behind = _behind_views(edge)
     last_op = ACTIVATIONS.get(name_of(behind)) if behind is not None else None
     if loss == "cross_entropy" and last_op is not None and behind is not None:
