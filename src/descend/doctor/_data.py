@@ -16,6 +16,9 @@ DATA: Final = Unknown("the data: give `descend.watch` the training and validatio
 CLEAR: Final = 5.0
 """Standard errors between what is called different: by chance once in 1.7 million times, and 120 runs are judged."""
 
+GROWN: Final = 10.0
+"""Times the first loss that are more than the noise of batches: in healthy runs it is up to 4 times at the start."""
+
 
 def split(chart: Chart, name: str = "train") -> dict[str, Any]:
     """Facts about the rows of a split; empty where they are not known."""
@@ -63,10 +66,21 @@ def score(chart: Chart, name: str) -> Series:
     return Series(series.x[finite], series.y[finite])
 
 
-def diverged(chart: Chart) -> bool:
-    """Whether the loss stopped being a number, or stands higher than before the first update."""
+def fit(chart: Chart) -> float | None:
+    """The accuracy or R2 on the training rows at the end: in evaluation mode, or on the batches where that is better.
+
+    So neither dropout nor running statistics that lag behind count against the fit. None where nothing was recorded.
+    """
+    ours, batches = score(chart, "train").y, score(chart, "batch").y
+    ends = [*ours[-1:], *([np.median(batches[-max(1, len(batches) // 4) :])] if len(batches) else [])]
+    return float(max(ends)) if ends else None
+
+
+def grew(chart: Chart) -> bool:
+    """Whether the loss rose far above its first value; one that was infinite or NaN at once did not."""
     losses = chart.series("loss/batch").y
-    if len(losses) and not np.isfinite(losses).all():
+    known = losses[np.isfinite(losses)]
+    if len(known) and known.max() > GROWN * max(known[0], 0):
         return True
     evaluated = chart.series("loss/train").y
-    return len(evaluated) > 1 and bool(evaluated[-1] > max(evaluated[0], 0) * 1.1)
+    return len(evaluated) > 1 and bool(evaluated[-1] > 1.1 * max(evaluated[0], 0))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
@@ -35,7 +36,9 @@ def look(chart: Chart) -> Finding | Unknown | None:
 
 class _Columns:
     def __init__(self, facts: dict[str, Any]) -> None:
-        self.mean, self.std = (np.array(facts["columns"][name], dtype=float) for name in ("mean", "std"))
+        described = facts["columns"]
+        self.mean, self.std = (np.array(described[name], dtype=float) for name in ("mean", "std"))
+        self.median, self.spread = (np.array(described[name], dtype=float) for name in ("median", "spread"))
         self.rows = int(facts["sampled"])
         self.index = facts["columns"].get("index")
 
@@ -44,10 +47,13 @@ def _look(chart: Chart, train: _Columns, validation: _Columns) -> Finding | None
     alive = (train.std > 0) & (validation.std > 0) & np.isfinite(train.mean + validation.mean)
     if not alive.any() or min(train.rows, validation.rows) < 10:
         return None
-    wide = np.maximum(train.std, validation.std)
-    moved = np.where(alive, np.abs(validation.mean - train.mean) / np.where(alive, wide, 1), 0)
-    stretched = np.ones_like(moved)
-    stretched[alive] = np.exp(np.abs(np.log(validation.std[alive] / train.std[alive])))
+    moved, stretched = _difference(train.mean, train.std, validation.mean, validation.std, alive)
+    middle = alive & (train.spread > 0) & (validation.spread > 0)  # of columns that half of the rows do not share
+    if middle.any():  # a few wild rows move mean and deviation, and not the quartiles
+        robust = _difference(train.median, train.spread, validation.median, validation.spread, middle)
+        moved[middle], stretched[middle] = (
+            np.minimum(plain[middle], steady[middle]) for plain, steady in zip((moved, stretched), robust, strict=True)
+        )
     error = np.sqrt(1 / train.rows + 1 / validation.rows)  # of a mean in deviations; of a log-deviation it is less
     certain = alive & ((moved > CLEAR * error) | (np.log(stretched) > CLEAR * error))
     half_moved, half_stretched = float(np.median(moved[alive])), float(np.median(stretched[alive]))
@@ -90,6 +96,17 @@ def _look(chart: Chart, train: _Columns, validation: _Columns) -> Finding | None
             ),
         ),
     )
+
+
+def _difference(
+    mean: Floats, std: Floats, other_mean: Floats, other_std: Floats, where: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """By how many deviations columns moved, and by what factor they were stretched or shrunk."""
+    moved, stretched = np.zeros_like(mean), np.ones_like(mean)
+    wide = np.maximum(std, other_std)
+    moved[where] = np.abs(other_mean - mean)[where] / wide[where]
+    stretched[where] = np.exp(np.abs(np.log(other_std[where] / std[where])))
+    return moved, stretched
 
 
 def _reversed(train: _Columns, validation: _Columns, error: float) -> bool:

@@ -9,6 +9,7 @@ saturation, or make the first answers wrong by hundreds. Trees do not mind; netw
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,7 +17,7 @@ from typing import Any, Final
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
-from descend.doctor._data import DATA, before_training, columns, diverged, score, split
+from descend.doctor._data import DATA, before_training, columns, fit, grew, split
 from descend.doctor._probe import beside
 from descend.doctor._training import ADAPTIVE, room
 from descend.recipe import Recipe
@@ -61,7 +62,7 @@ def _before(chart: Chart, limited: float) -> Evidence | None:
 
 
 def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
-    if limited >= HUGE and diverged(chart):
+    if limited >= HUGE and grew(chart):
         last = chart.last("loss/batch")
         return Evidence("loss/batch", last, chart.fact("start", "loss") or 0.0, f"The loss grew to {last:.2g}.")
     left, fork = room(chart), beside(chart, "scaled")
@@ -72,6 +73,7 @@ def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
         return Evidence("facts/probe/scaled", fork, FORK, says)
     if left is None:
         return Unknown("how well nearest neighbours predict the training rows")
+    left = dataclasses.replace(left, wrong=min(left.wrong, 1 - (fit(chart) or 0.0)))
     if left.share < BEHIND or not left.certain or (fork is not None and fork > NO_FORK):
         return None
     return Evidence("loss/train", left.share, BEHIND, left.says)
@@ -79,11 +81,11 @@ def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
 
 def _slow(chart: Chart) -> Evidence | None:
     """Whether the network is behind the best linear model, which it could have reached: it is on its way, slowly."""
-    best, r2 = chart.fact("data", "train", "linear", "unexplained"), score(chart, "train").y
-    if best is None or not len(r2) or not 1 - r2[-1] - best > SLOW:
+    best, r2 = chart.fact("data", "train", "linear", "unexplained"), fit(chart)
+    if best is None or r2 is None or not 1 - r2 - best > SLOW:
         return None
-    says = f"Training ended with {1 - r2[-1]:.2f} of the variance unexplained, the best linear model leaves {best:.2f}."
-    return Evidence("r2/train", float(1 - r2[-1]), best + SLOW, says)
+    says = f"Training ended with {1 - r2:.2f} of the variance unexplained, the best linear model leaves {best:.2f}."
+    return Evidence("r2/train", 1 - r2, best + SLOW, says)
 
 
 def _finding(chart: Chart, facts: dict[str, Any], limited: float, size: float, witness: Evidence) -> Finding:

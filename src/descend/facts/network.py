@@ -65,6 +65,8 @@ def of(model: nn.Module, inputs: Shaped[Tensor, "rows ..."] | None = None) -> di
     }
     if inputs is not None and len(inputs):
         facts |= _behaviour(plain, inputs)
+        if facts["zero"] and facts.get("affine"):
+            facts["affine"] = None  # what is nonlinear may be shut: a residual branch that begins at zero
     return facts
 
 
