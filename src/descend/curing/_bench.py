@@ -14,8 +14,8 @@ from descend.errors import DescendError
 from descend.recipe import Recipe
 from descend.run import Run, new_folder
 
-AGAIN: Final = 3  # times that a change is made once more
-PATIENCE: Final = 5.0  # seconds of training, beyond which a change is not made again
+AGAIN: Final = 2  # times that a change is made once more
+PATIENCE: Final = 2.0  # seconds of training, beyond which a change is not made again
 APART: Final = 1000  # between the first seed and the one that choices are made with
 HALF_DECADES: Final = 6  # that a search of the learning rate goes to either side: a factor of 1000
 UNTREATED: Final = "untreated"

@@ -8,6 +8,7 @@ a rival trains: the remedy of something else. Test rows are never looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ from descend.comparison import as_html
 from descend.curing._arm import changes, in_words
 from descend.curing._bench import UNTREATED, Bench
 from descend.curing._trial import Trial, attempt
+from descend.doctor._check import Finding
 from descend.doctor._judge import Diagnosis, diagnose
 from descend.errors import RunError
 from descend.recipe import Recipe
@@ -153,7 +155,7 @@ def cure(
     here = recipe
     for _ in range(ROUNDS):
         kept = None
-        for finding in after.first:
+        for finding in _in_turn(after):
             if kept is None and not bench.interrupted and (trial := attempt(bench, here, finding, after)):
                 trials.append(trial)
                 kept = trial.kept
@@ -161,3 +163,9 @@ def cure(
             break
         here, after = kept.recipe, diagnose(kept.runs[0])
     return Cure(before, after, recipe, here, tuple(trials), bench.interrupted)
+
+
+def _in_turn(found: Diagnosis) -> Iterator[Finding]:
+    """The findings to treat in turn: where a cause's remedies do not help, what it was thought to explain."""
+    for finding in found.first:
+        yield from (finding, *finding.symptoms)

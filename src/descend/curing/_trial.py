@@ -234,7 +234,7 @@ def _rival(bench: Bench, trial: Trial, kept: Arm, found: Diagnosis) -> Arm | Non
     others = [other for other in found.findings if other.check != trial.finding.check]
     remedies = [*_general(recipe), *(each for other in (*others, *trial.finding.symptoms) for each in other.remedies)]
     taken = changes(recipe, kept.recipe).keys()
-    arms = [arm for arm in (_arm(recipe, remedy) for remedy in remedies) if arm]
+    arms = [arm for arm in (_arm(recipe, remedy) for remedy in remedies) if arm and not bench.has(arm.recipe)]
     tried: list[Arm] = []
     for arm in [arm for arm in arms if not changes(recipe, arm.recipe).keys() & taken][:MOST]:
         with contextlib.suppress(DescendError):  # this recipe cannot take it
