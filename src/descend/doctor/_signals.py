@@ -14,7 +14,7 @@ import numpy as np
 from descend.catalog import Value
 from descend.doctor._chart import Chart
 from descend.doctor._check import Remedy, Safety
-from descend.recipe import CORE
+from descend.errors import RecipeError
 from descend.run import Floats, Series
 
 FEWEST: Final = 20  # losses of single batches that stand in for evaluations
@@ -233,8 +233,11 @@ def remedy(
 ) -> Remedy:
     """Advice, with the change of the recipe where one was trained, its parts have such options, and it is a change."""
     recipe = chart.recipe
-    fits = recipe is not None and all(name in CORE or name in recipe.options for name in changes)
-    if recipe is None or not changes or not fits or all(recipe[name] == value for name, value in changes.items()):
+    try:
+        changed = recipe and recipe.but(**changes)
+    except RecipeError:  # its parts have no such options
+        changed = recipe
+    if changed == recipe:
         return Remedy(advice, diff=diff or {})
     return Remedy(advice, lambda sick: sick.but(**changes), safety, diff or {})
 
@@ -273,16 +276,17 @@ def let_through(chart: Chart) -> tuple[Remedy, ...]:
         activation,
         remedy(
             chart,
-            "Put a norm before each activation: it brings every layer's signal back to size one.",
+            "Put a batch norm before each activation: it makes every unit differ between inputs again.",
             "changes the result",
-            {"nn.Linear(64, 64), nn.ReLU()": "nn.Linear(64, 64), nn.LayerNorm(64), nn.ReLU()"},
-            norm="layer",
+            {"nn.Linear(64, 64), nn.ReLU()": "nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()"},
+            norm="batch",
         ),
         remedy(
             chart,
-            "Add each layer's input to its output (a residual connection), or take fewer layers.",
+            "Add each layer's input to its output (residual connections, with norms), or take fewer layers.",
             "changes the result",
-            {"x = layer(x)": "x = x + layer(x)"},
+            {"x = layer(x)": "x = x + layer(norm(x))"},
             residual=True,
+            norm="layer",
         ),
     )

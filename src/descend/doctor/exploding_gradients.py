@@ -70,14 +70,14 @@ def _over_time(chart: Chart) -> Growth | None:
 
 
 def _remedies(chart: Chart, found: Growth) -> tuple[Remedy, ...]:
-    clip = remedy(
-        chart,
-        "Clip the gradient's norm, so that no update can throw the weights away.",
-        "changes the result",
-        {"optimizer.step()": "nn.utils.clip_grad_norm_(model.parameters(), 1.0)\noptimizer.step()"},
-        clip_norm=1.0,
-    )
     if found.where is None:
+        clip = remedy(
+            chart,
+            "Clip the gradient's norm, so that no update can throw the weights away.",
+            "changes the result",
+            {"optimizer.step()": "nn.utils.clip_grad_norm_(model.parameters(), 1.0)\noptimizer.step()"},
+            clip_norm=1.0,
+        )
         return (slower(chart, 10.0), clip)
     smaller = remedy(
         chart,
@@ -86,7 +86,14 @@ def _remedies(chart: Chart, found: Growth) -> tuple[Remedy, ...]:
         {"nn.init.normal_(layer.weight)": "nn.init.xavier_normal_(layer.weight)"},
         init="xavier_normal",
     )
-    return (smaller, clip)
+    norm = remedy(
+        chart,
+        "Put a norm before each activation: it brings every layer's signal back to size one.",
+        "changes the result",
+        {"nn.Linear(64, 64), nn.ReLU()": "nn.Linear(64, 64), nn.LayerNorm(64), nn.ReLU()"},
+        norm="layer",
+    )
+    return (smaller, norm)
 
 
 exploding_gradients = Check(
