@@ -27,7 +27,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     within, across = train.get("neighbours"), validation.get("train_neighbours")
     if train.get("task") not in (None, "classification") or train.get("tokens"):
         return None
-    if not within or not across:
+    if not within or not across or len(within.get("own", ())) < 2:
         return Unknown("training and validation rows of numbers, 20 or more, with their classes")
     wrong, right = within["disagree"], across["disagree"]
     if wrong - right < MORE or wrong < TIMES * right or wrong > RELATED * within["expected"]:
@@ -43,10 +43,10 @@ def look(chart: Chart) -> Finding | Unknown | None:
             "validation labels.",
         )
     ]
-    ahead = _ahead(chart)
+    ahead, share = _ahead(chart), _share(wrong, right, len(within["own"]))
     says = f" {ahead.says}" if ahead else ""
     return Finding(
-        f"About {100 * (wrong - right):.0f} % of the training labels look wrong: the five nearest training rows "
+        f"About {100 * share:.0f} % of the training labels look wrong: the five nearest training rows "
         f"contradict {wrong:.2g} of them, but only {right:.2g} of the validation labels.{says}",
         (*evidence, *([ahead] if ahead else [])),
         sure=0.92 if ahead else 0.75,
@@ -59,6 +59,15 @@ def look(chart: Chart) -> Finding | Unknown | None:
             ),
         ),
     )
+
+
+def _share(wrong: float, right: float, classes: int) -> float:
+    """The share p of wrong labels, from wrong = p (1 - right / (classes - 1)) + (1 - p) right.
+
+    The neighbours' vote is wrong itself in a share `right` of the cases; it then agrees with one wrong label of
+    classes - 1.
+    """
+    return (wrong - right) / max(1 - right * classes / (classes - 1), 0.1)
 
 
 def _ahead(chart: Chart) -> Evidence | None:
