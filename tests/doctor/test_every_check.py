@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,3 +138,21 @@ def test_no_noisy_record_with_holes_makes_a_check_raise(
             curve[draw.random(len(kept)) < holes] = np.nan
             recorder.log(step, step, float(step), dict(zip(sorted(kept), curve.tolist(), strict=True)))
     assert not judge(Chart(Run(folder))).failed
+
+
+def without_one(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The facts with one group of them left out: a topic, or a part of a topic."""
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield {other: kept for other, kept in facts.items() if other != name}
+            yield from (facts | {name: smaller} for smaller in without_one(value))
+
+
+@pytest.mark.parametrize("recorded_by", [None, "none"], ids=["fit", "watch"])
+def test_facts_that_are_not_known_make_no_check_raise(recorded_by: str | None, run_of: RunOf):
+    """Of a loop that is watched without its data, or of data without columns, little is known."""
+    recipe = {"data": "blobs", "model": "mlp", "width": 8, "norm": "batch", "dropout": 0.1, "lr": 0.1, "epochs": 8}
+    chart = Chart(run_of(Example(fault=recorded_by, **recipe)))
+    for facts in without_one(chart.facts):
+        chart.__dict__["facts"] = facts  # as if it had never been noted
+        assert not judge(chart).failed

@@ -22,7 +22,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     facts = split(chart)
     if facts.get("tokens"):
         return None
-    if "constant_columns" not in facts:
+    if "constant_columns" not in facts or "columns" not in facts:
         return DATA
     if len(facts["input_shape"]) != 1 or facts["input_shape"][0] > WIDE or facts["sampled"] < FEWEST:
         return None
