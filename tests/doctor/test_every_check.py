@@ -141,11 +141,15 @@ def test_no_noisy_record_with_holes_makes_a_check_raise(
 
 
 def without_one(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The facts with one group of them left out: a topic, or a part of a topic."""
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            yield {other: kept for other, kept in facts.items() if other != name}
-            yield from (facts | {name: smaller} for smaller in without_one(value))
+    """The facts with one group of them left out: a topic, a split, or a part of what is known of a split."""
+    for name in facts:
+        yield {other: kept for other, kept in facts.items() if other != name}
+    data = facts["data"]
+    for split in ("train", "validation"):
+        for group in [name for name, value in data[split].items() if isinstance(value, dict)]:
+            smaller = {name: value for name, value in data[split].items() if name != group}
+            yield facts | {"data": data | {split: smaller}}
+        yield facts | {"data": {name: value for name, value in data.items() if name != split}}
 
 
 @pytest.mark.parametrize("recorded_by", [None, "none"], ids=["fit", "watch"])
