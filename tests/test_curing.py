@@ -230,6 +230,14 @@ def _faster(recipe: Recipe) -> Recipe:
     return recipe.but(lr=recipe["lr"] * 4, min_delta=recipe.min_delta + 1)
 
 
+def test_what_only_a_person_can_do_is_told_and_nothing_is_trained(checks, tmp_path):
+    checks["labels"] = check(lambda chart: True, Remedy("Look at the labels."))
+    found = cure(fit(MOONS, runs=tmp_path), runs=tmp_path / "cures")
+    assert found.verdict == "No remedy is a change of the recipe alone, so it is yours to make:"
+    assert "Look at the labels." in str(found)
+    assert not (tmp_path / "cures").exists()
+
+
 def test_a_better_loss_is_no_cure_while_the_evidence_is_there(checks, tmp_path, monkeypatch):
     monkeypatch.setattr("descend.curing._bench.judged", lambda run, by: 1 / run.recipe["lr"])
     faster = Remedy("Longer steps.", _faster, "safe")

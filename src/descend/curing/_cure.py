@@ -85,6 +85,8 @@ class Cure:
             return f"{cut}Nothing to cure. {self.before.sentence}"
         if self.given is None:
             return "The loop is your own, so the change is yours to make:"
+        if not self.trials:
+            return f"{cut}No remedy is a change of the recipe alone, so it is yours to make:"
         if not self.helped:
             return f"{cut}Nothing helped."
         rest = "" if self.after.healthy else f" Left: {', '.join(each.check for each in self.after.findings)}."
