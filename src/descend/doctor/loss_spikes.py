@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
-from descend.doctor._signals import percent, remedy, slower, two_digits
-from descend.doctor._statistics import spread
+from descend.doctor._signals import remedy, slower, two_digits
+from descend.doctor._statistics import moving_median, spread
 from descend.doctor._training import (
     ADAPTIVE,
     batch_losses,
@@ -70,7 +70,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
 def _jumps(chart: Chart, losses: Series, start: float) -> Finding | None:
     """The loss stands far above its course for a while, several times."""
     width = _width(len(losses.y), steps_an_epoch(chart))
-    means, above, scatter = _above_course(losses.y / start, width)
+    means, above, scatter = _above_course(moving_median(losses.y, 3) / start, width)  # of what lasts
     starts = losses.x[: len(means) * width : width]
     high = (above > max(np.log(TIMES), SCATTER * scatter)) & (np.exp(means) > HIGH) & ~_restarts(chart, starts, width)
     begins = np.flatnonzero(np.diff(np.concatenate([[0], high])) == 1)
@@ -81,7 +81,7 @@ def _jumps(chart: Chart, losses: Series, start: float) -> Finding | None:
     times, scatters = float(np.exp(above[top])), float(above[top] / max(scatter, 1e-9))
     says = (
         f"After step {int(starts[top]):,} it stands for {width} steps at {two_digits(times)} times its level before "
-        f"and after, {percent(float(np.exp(means[top])))} of its first value."
+        f"and after, which is {two_digits(float(np.exp(means[top])))} times its first value."
     )
     unusual = f"That is {two_digits(scatters)} times its usual scatter in this run."
     return Finding(
@@ -143,7 +143,7 @@ def _restarts(chart: Chart, starts: Floats, width: int) -> NDArray[np.bool_]:
     rates = chart.series("lr/0")
     rises = rates.x[1:][rates.y[1:] > 1.5 * rates.y[:-1]]
     after = starts[:, None] - rises
-    near: NDArray[np.bool_] = np.any((after > -width) & (after < max(50, 2 * width)), axis=1)
+    near: NDArray[np.bool_] = np.any((after >= -width - 1) & (after < max(50, 2 * width)), axis=1)
     return near
 
 
@@ -164,16 +164,16 @@ loss_spikes = Check(
     symptom="Now and then the loss jumps up many times over, and needs some steps to come back.",
     sick=Example(
         data="moons",
-        rows=250,
+        rows=200,
         noise=0.25,
         model="mlp",
-        depth=4,
-        width=64,
+        depth=3,
         optimizer="rmsprop",
-        alpha=0.9,
-        lr=0.007,
-        epochs=250,
-        seed=3,
+        alpha=0.98,
+        lr=0.01,
+        batch_size="all",
+        steps=1200,
+        seed=2,
     ),
     near_miss=Example(data="moons", model="mlp", width=16, optimizer="adam", lr=3e-3, batch_size=2, steps=800),
     look_alike="The losses of small batches, which scatter by themselves; the rise after a schedule's restart.",
