@@ -714,7 +714,7 @@ def scheduler_clock_b2(desk: Desk, bug: bool) -> float:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [8, 12], gamma=0.1)
     clock = {"per_batch" if bug else "per_epoch": scheduler}
-    return learn(desk, model, optimizer, digits(image=True), epochs=14, **clock)
+    return learn(desk, model, optimizer, digits(image=True), epochs=14, size=64, **clock)
 
 
 @faulty(good=0.75, harm=0.1)

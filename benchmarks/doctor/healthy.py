@@ -310,7 +310,7 @@ def edge_of_stability(desk: Desk) -> float:
     """Full-batch gradient descent at a large rate: the loss rises at one step in ten, and falls in the long run."""
     model = mlp(64, 32, 10, act=nn.Tanh)
     optimizer = torch.optim.SGD(model.parameters(), lr=2.0)
-    return learn(desk, model, optimizer, digits(), nn.CrossEntropyLoss(), epochs=300, size=1500)
+    return learn(desk, model, optimizer, digits(rows=600), nn.CrossEntropyLoss(), epochs=200, size=600)
 
 
 @healthy("b", good=0.85)

@@ -353,10 +353,10 @@ class Doubling(nn.Module):
 
 @faulty(good=0.85, harm=0.1)
 def exploding_gradients_b2(desk: Desk, bug: bool) -> float:
-    """Sixteen residual blocks without any normalisation."""
-    model = nn.Sequential(nn.Linear(64, 32), *[Doubling(32, 1.0 if bug else 0.1) for _ in range(16)], nn.Linear(32, 10))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    return learn(desk, model, optimizer, digits(), epochs=25)
+    """Twelve residual blocks without any normalisation."""
+    model = nn.Sequential(nn.Linear(64, 32), *[Doubling(32, 1.0 if bug else 0.1) for _ in range(12)], nn.Linear(32, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
+    return learn(desk, model, optimizer, digits(), epochs=14)
 
 
 @faulty(good=0.7, harm=0.3)

@@ -189,8 +189,3 @@ def as_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
         }
         for each in judged
     ]
-
-
-def shown(reveal: bool, judged: Sequence[Judged]) -> list[Judged]:
-    """The verdicts whose details may be read: those of half a, unless everything is asked for."""
-    return [each for each in judged if reveal or each.case.half == "a"]
