@@ -20,8 +20,8 @@ from descend.run import Floats, Series
 FEWEST: Final = 20  # losses of single batches that stand in for evaluations
 PARTS: Final = 10  # of a curve: the last one is its end
 
-GUESSING: Final = "that of guessing"
-"""The loss of the best answer that is the same for every row."""
+GUESSING: Final = "what guessing costs"
+"""That is, of the loss of the best answer that is the same for every row."""
 
 LEARNS_NOTHING: Final = frozenset(
     {
@@ -55,8 +55,8 @@ def since_below(series: Series, level: float) -> int:
 
 
 def two_digits(value: float) -> str:
-    """A number with two significant digits: "0.012", "120", "3.4e+09"."""
-    return f"{float(f'{value:.2g}'):.6g}"
+    """A number with two significant digits: "0.012", "45,000", "3.4e+09"."""
+    return f"{float(f'{value:.2g}'):,.6g}"
 
 
 def percent(share: float) -> str:
@@ -84,7 +84,7 @@ class Progress(NamedTuple):
 
     @property
     def stands(self) -> str:
-        """ "the loss is still 99 % of that of guessing"."""
+        """ "the loss is still 99 % of what guessing costs"."""
         if math.isinf(self.end):
             return "the loss is not a finite number"
         return f"the loss is {'still ' * (self.end < 1.5)}{percent(self.end)} of {self.whole}"

@@ -103,5 +103,5 @@ saturated_units = Check(
     near_miss=Example(data="sines", model="mlp", activation="tanh", optimizer="adam", lr=5e-3, steps=800),
     look_alike="Units that are sure of their answer: trained networks have up to 40 % of a layer at its bounds.",
     source="Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward networks, section 3",
-    explains=LEARNS_NOTHING | {"deaf_network"},
+    explains=LEARNS_NOTHING | {"deaf_network", "first_loss"},
 )

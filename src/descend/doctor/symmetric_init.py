@@ -40,17 +40,15 @@ def look(chart: Chart) -> Finding | Unknown | None:
     if not alike:
         return None
     what = "all zero" if at_zero else "the same for every unit"
-    count = f"{len(alike)} of {len(weights)} weight matrices"
-    outcome = f", and {gone.says}" if gone else ""
+    count = f"{len(alike)} of {len(weights)} weight matrices were {what} before the first step"
     return Finding(
-        f"The hidden units begin alike and stay alike: the weights of {alike[0]} are {what}, as in {count} where that "
-        f"matters{outcome}.",
+        f"The hidden units begin alike, and so they stay: {count}, {alike[0]} first{f'; {gone.says}' if gone else ''}.",
         (
             Evidence(
                 "facts/network/zero" if at_zero else "facts/network/symmetric",
                 len(alike) / len(weights),
                 MOSTLY if at_zero else 0.0,
-                f"Before the first step, {count} before the last are {what}.",
+                f"Leaving out the last, {count}.",
             ),
         ),
         sure=CERTAIN,
