@@ -10,7 +10,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # the hook takes a name to import; an int will do for a float, as PEP 484 and mypy have it
-sys.modules["checked"] = SimpleNamespace(annotations=beartype(conf=BeartypeConf(is_pep484_tower=True)))  # type: ignore
+sys.modules["checked"] = SimpleNamespace(annotations=beartype(conf=BeartypeConf(is_pep484_tower=True)))
 install_import_hook("descend", "checked.annotations")
 
 # the same examples every time; and a first example may import torch, or wait for a busy machine
