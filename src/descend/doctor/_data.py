@@ -13,6 +13,8 @@ from descend.run import Series
 
 DATA: Final = Unknown("the data: give `descend.watch` the training and validation rows")
 
+UNFINISHED: Final = Unknown("the end of training: what is behind now may catch up")
+
 CLEAR: Final = 5.0
 """Standard errors between what is called different: by chance once in 1.7 million times, and 120 runs are judged."""
 

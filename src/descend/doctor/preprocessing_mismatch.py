@@ -38,7 +38,10 @@ class _Columns:
     def __init__(self, facts: dict[str, Any]) -> None:
         described = facts["columns"]
         self.mean, self.std = (np.array(described[name], dtype=float) for name in ("mean", "std"))
-        self.median, self.spread = (np.array(described[name], dtype=float) for name in ("median", "spread"))
+        self.median, self.spread = (
+            np.array(described.get(name, described[plain]), dtype=float)
+            for name, plain in (("median", "mean"), ("spread", "std"))
+        )
         self.rows = int(facts["sampled"])
         self.index = facts["columns"].get("index")
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
-from descend.doctor._data import DATA, before_training, columns, fit, grew, split
+from descend.doctor._data import DATA, UNFINISHED, before_training, columns, fit, grew, split
 from descend.doctor._probe import beside
 from descend.doctor._training import ADAPTIVE, room
 from descend.recipe import Recipe
@@ -65,6 +65,8 @@ def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
     if limited >= HUGE and grew(chart):
         last = chart.last("loss/batch")
         return Evidence("loss/batch", last, chart.fact("start", "loss") or 0.0, f"The loss grew to {last:.2g}.")
+    if chart.status == "running":
+        return UNFINISHED
     left, fork = room(chart), beside(chart, "scaled")
     if (fork is None or fork < NO_FORK) and (slow := _slow(chart)):
         return slow

@@ -14,7 +14,7 @@ from typing import Final
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
-from descend.doctor._data import DATA, before_training, fit, grew, score, split
+from descend.doctor._data import DATA, UNFINISHED, before_training, fit, grew, score, split
 from descend.doctor._training import room
 from descend.recipe import Recipe
 
@@ -71,6 +71,8 @@ def _harm(chart: Chart) -> Evidence | Unknown | None:
     if grew(chart):
         last = chart.last("loss/batch")
         return Evidence("loss/batch", last, chart.fact("start", "loss") or 0.0, f"The loss grew to {last:.2g}.")
+    if chart.status == "running":
+        return UNFINISHED
     r2 = score(chart, "train")
     if len(r2.y) < 3:
         return Unknown("three evaluations on training rows")

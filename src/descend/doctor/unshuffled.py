@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+import numpy as np
+
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING
@@ -56,30 +58,45 @@ def _classes(facts: dict[str, Any]) -> Finding | None:
 
 
 def _numbers(chart: Chart, facts: dict[str, Any]) -> Finding | None:
-    """A series in time is ordered too: what tells is that the last batches fit far better than all the rows do."""
+    """A series in time is ordered too: what tells is that what was learned is unlearned again.
+
+    The last batches fit far better than all the rows do, or the loss over all rows has risen far above its lowest.
+    """
     order = facts.get("target_order")
     losses, evaluated = chart.series("loss/batch").y, chart.series("loss/train").y
     epoch = math.ceil(facts["rows"] / (facts.get("batch_size") or 1))
     if order is None or order < ORDERED or len(losses) < epoch or not len(evaluated):
         return None
     forgotten = evaluated[-1] / max(float(losses[-epoch:].mean()), 1e-300)
-    if not forgotten > FORGOTTEN:
+    level = float(np.median(evaluated[-max(1, len(evaluated) // 4) :]))
+    unlearned = level / max(float(evaluated.min()), 1e-300)
+    if forgotten > FORGOTTEN:
+        how = f"over all rows the loss is {forgotten:.2g} times what it was on the batches of the last epoch"
+        harm = Evidence(
+            "loss/train", forgotten, FORGOTTEN, f"All rows: {forgotten:.2g} times the last epoch's batches."
+        )
+    elif unlearned > UNLEARNED and len(evaluated) >= EVALUATIONS and level > KEPT * evaluated[0]:
+        how = f"the loss over all rows has risen to {unlearned:.2g} times its lowest value"
+        harm = Evidence("loss/train", unlearned, UNLEARNED, f"{how}.".capitalize())
+    else:
         return None
     return _finding(
-        f"neighbouring targets have a correlation of {order:.2g}, and over all rows the loss is {forgotten:.2g} times "
-        "what it was on the batches of the last epoch",
+        f"neighbouring targets have a correlation of {order:.2g}, and {how}",
         Evidence(
             "facts/data/train/target_order",
             order,
             ORDERED,
             f"The correlation of a target with the next row's is {order:.2g}; of rows in random order it is 0.",
         ),
-        Evidence("loss/train", forgotten, FORGOTTEN, f"All rows: {forgotten:.2g} times the last epoch's batches."),
+        harm,
         sure=0.85,
     )
 
 
 FORGOTTEN: Final = 1.5  # the loss over all rows, in units of the last epoch's batches; shuffled runs have 0.7 to 1.05
+EVALUATIONS: Final = 5
+UNLEARNED: Final = 3.0  # the loss over all rows, in units of its lowest; sorted tables 8 and 14
+KEPT: Final = 0.4  # of the first loss: rises below it do less harm
 
 
 def _finding(what: str, *evidence: Evidence, sure: float) -> Finding:
@@ -107,5 +124,5 @@ unshuffled = Check(
     look_alike="Rows that were mixed once and come in the same order every epoch; sorted rows that are shuffled.",
     source="Bengio 2012, Practical recommendations for gradient-based training of deep architectures, section 3.1.1",
     explains=LEARNS_NOTHING
-    | {"loss_spikes", "noisy_batches", "overfitting", "lr_too_high", "minority_never_predicted"},
+    | {"first_loss", "loss_spikes", "noisy_batches", "overfitting", "lr_too_high", "minority_never_predicted"},
 )
