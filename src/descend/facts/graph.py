@@ -26,7 +26,8 @@ LOSSES: Final = {
     "BinaryCrossEntropy": "bce",
     "BinaryCrossEntropyWithLogits": "bce_with_logits",
 }
-REDUCTIONS: Final = {1: "mean", 2: "sum"}
+SUM: Final = 2
+REDUCTIONS: Final = {1: "mean", SUM: "sum"}
 VIEWS: Final = frozenset(
     {
         *("View", "UnsafeView", "Reshape", "ReshapeAlias", "Squeeze", "Unsqueeze", "T", "Transpose", "Permute"),
@@ -92,6 +93,12 @@ def unscaled(node: Node | None) -> tuple[Node, float, list[Tensor]]:
             number = number * float(other) if name == "Mul" else number / float(other)
         node = following[0]
     return node, number, tensors
+
+
+def compiled(root: Tensor) -> bool:
+    """Whether `torch.compile` made the graph near a loss."""
+    nodes = walk([root.grad_fn] if root.grad_fn is not None else [], NEAR)
+    return any("CompiledFunction" in node.name() for node in nodes)
 
 
 def reached(roots: Sequence[Tensor]) -> set[int] | None:

@@ -35,13 +35,15 @@ TARGETS: Final = ("labels", "label", "targets", "target", "y")
 class Rows:
     """Some rows of a data set, evenly spaced, in the order in which it holds them.
 
-    `inputs` and `targets` are as a batch would have them, on the CPU; None where that is not a tensor. `whole` is the
-    same of all rows, where they are in memory anyway. `shuffled` is None where nobody can tell.
+    `inputs` and `targets` are as a batch would have them, on the CPU; None where that is not a tensor. `named` are all
+    tensors of a batch that is a mapping. `whole` is the same of all rows, where they are in memory anyway. `shuffled`
+    is None where nobody can tell.
     """
 
     total: int
     inputs: Shaped[Tensor, "rows ..."] | None
     targets: Shaped[Tensor, "rows ..."] | None
+    named: Mapping[str, Tensor] | None = None
     whole: Whole | None = None
     batch_size: int | None = None
     batches: int | None = None
@@ -78,7 +80,7 @@ def read(given: object, most: int = MOST) -> Rows | None:
     about = {} if loader is None else _loading(loader)
     if (whole := _whole(dataset)) is not None and _plain(loader):
         inputs, targets = whole.at(_spread(len(whole), most))
-        return Rows(len(whole), inputs, targets, whole, **about)
+        return Rows(len(whole), inputs, targets, whole=whole, **about)
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         return None
     if loader is not None and loader.batch_sampler is None:
@@ -87,7 +89,9 @@ def read(given: object, most: int = MOST) -> Rows | None:
     if not total:
         return None
     batch = _collated(dataset, _spread(total, most), default_collate if loader is None else loader.collate_fn)
-    return Rows(total, *parts(batch), **about)
+    items = batch.items() if isinstance(batch, Mapping) else ()
+    named = {name: each for name, each in items if isinstance(each, Tensor)}
+    return Rows(total, *parts(batch), named or None, **about)
 
 
 def parts(batch: object) -> tuple[Tensor | None, Tensor | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,10 +48,9 @@ class Shapes:
             shapes.get("target_dtype"),
         )
 
-    def as_given(self, inputs: Tensor, model: nn.Module) -> Tensor:
-        """Rows of a data set as the loop gives them to the model: flattened images, another dtype, another device."""
-        device = next(model.parameters(), inputs).device
-        return _shaped(inputs.to(device, self.input_dtype), self.input)
+    def as_given(self, inputs: Tensor) -> Tensor:
+        """Rows of a data set as the loop gives them to the model: flattened images, another dtype."""
+        return _shaped(inputs.to(self.input_dtype), self.input)
 
     def as_judged(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and targets as the loop gives them to the loss."""
@@ -60,15 +60,43 @@ class Shapes:
         return _shaped(outputs, self.output), targets
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The rows of a split that are looked at. `named` are what a model is called with that takes its batch by name."""
+
+    inputs: Tensor
+    targets: Tensor
+    named: Mapping[str, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @classmethod
+    def of(cls, rows: Rows) -> Sample | None:
+        """At most ROWS rows, evenly spaced."""
+        if rows.inputs is None or rows.targets is None or not len(rows.inputs):
+            return None
+        apart = -(-len(rows.inputs) // ROWS)
+        named = rows.named and {name: values[::apart] for name, values in rows.named.items()}
+        return cls(rows.inputs[::apart], rows.targets[::apart], named)
+
+    def split(self, size: int) -> Iterator[Sample]:
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            named = self.named and {name: values[part] for name, values in self.named.items()}
+            yield Sample(self.inputs[part], self.targets[part], named)
+
+
 class Evaluation:
     """Evaluates one model on fixed rows of its splits: before the first update, then after about every epoch."""
 
     def __init__(
-        self, model: nn.Module, loss: Callable[..., Any], splits: Mapping[str, Rows], every: int | None
+        self, model: nn.Module, loss: Callable[..., Any] | None, splits: Mapping[str, Rows], every: int | None
     ) -> None:
-        self._model, self._loss = model, loss
-        thinned = {name: _thinned(rows) for name, rows in splits.items()}
-        self.rows = {name: pair for name, pair in thinned.items() if pair is not None}
+        """Without `loss`, the model itself computes it of a batch that is a mapping, as those of Transformers do."""
+        self.model, self._loss = model, loss
+        samples = {name: Sample.of(rows) for name, rows in splits.items()}
+        self.samples = {name: sample for name, sample in samples.items() if sample is not None}
         self._batch = next((rows.batch_size for rows in splits.values() if rows.batch_size), None) or AT_ONCE
         self._asked = every is not None
         self._every = every or max(EVERY, (splits["train"].batches if "train" in splits else None) or 0)
@@ -80,77 +108,96 @@ class Evaluation:
         """Whether to evaluate after this step."""
         every = self._every if self._asked else max(self._every, int(step * APART))
         if self.count >= OFTEN and not self._asked:
-            again = len(self.rows["train"][0]) if "train" in self.rows and differs_in_training(self._model) else 0
-            looked_at = sum(len(inputs) for inputs, _ in self.rows.values()) + again
+            looked_at = sum(map(len, self.samples.values()))
+            if "train" in self.samples and differs_in_training(self.model):
+                looked_at += len(self.samples["train"])
             every = max(every, int(looked_at * FORWARD / SHARE * step / max(1, examples)))
-        return bool(self.rows) and step - self.at >= every
+        return bool(self.samples) and step - self.at >= every
 
     def measure(self, step: int) -> tuple[dict[str, float], dict[str, Any]]:
         """Series (`loss/train`, `accuracy/validation`, ..., `loss/train_mode`), and topics of facts."""
         self.at, self.count = step, self.count + 1
         values: dict[str, float] = {}
         topics: dict[str, Any] = {}
-        for name, (inputs, targets) in self.rows.items():
-            with evaluating(self._model):
-                outputs, answers, loss = self._run(inputs, targets, max(AT_ONCE, self._batch))
-            values |= {f"loss/{name}": loss} | {f"{what}/{name}": value for what, value in _score(outputs, answers)}
-            topics["predictions"] = predictions.of(outputs, answers, name)
-        if "train" in self.rows and differs_in_training(self._model):
-            with as_in_training(self._model):
-                values["loss/train_mode"] = self._run(*self.rows["train"], self._batch)[2]
+        for name, sample in self.samples.items():
+            with evaluating(self.model):
+                outputs, answers, loss = self._run(sample, max(AT_ONCE, self._batch))
+            values[f"loss/{name}"] = loss
+            if self._loss is not None or outputs.dim() == 2:  # a language model shifts the targets by one position
+                values |= {f"{what}/{name}": value for what, value in _score(outputs, answers)}
+                topics["predictions"] = predictions.of(outputs, answers, name)
+        if "train" in self.samples and differs_in_training(self.model):
+            with as_in_training(self.model):
+                values["loss/train_mode"] = self._run(self.samples["train"], self._batch)[2]
         if values:
-            topics["evaluation"] = {f"rows_{name}": len(inputs) for name, (inputs, _) in self.rows.items()}
+            topics["evaluation"] = {f"rows_{name}": len(sample) for name, sample in self.samples.items()}
         return values, topics
 
-    def loss_of(self, parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss at other parameters, in evaluation mode."""
-        modes = [(module, module.training) for module in self._model.modules()]
-        self._model.eval()
-        try:
-            outputs = first_tensor(functional_call(self._model, dict(parameters), inputs))
-            assert outputs is not None, "the model puts out no tensor"
-            value: Tensor = self._loss(*self.shapes.as_judged(outputs, targets))
-            return value
-        finally:
-            for module, training in modes:
-                module.training = training
+    def loss_at(self, named: Mapping[str, Tensor]) -> Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor] | None:
+        """The mean loss at other parameters, in evaluation mode, as a function; they are called as in `named`."""
+        loss = self._loss
+        if loss is None:
+            return None
+        own = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        names = {name: own[id(parameter)] for name, parameter in named.items() if id(parameter) in own}
 
-    def _run(self, inputs: Tensor, targets: Tensor, size: int) -> tuple[Tensor, Tensor, float]:
+        def loss_of(parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+            modes = [(module, module.training) for module in self.model.modules()]
+            self.model.eval()
+            try:
+                given = {own: parameters[name] for name, own in names.items()}
+                outputs = first_tensor(functional_call(self.model, given, inputs))
+                assert outputs is not None, "the model puts out no tensor"
+                value: Tensor = loss(*self.shapes.as_judged(outputs, targets))
+                return value
+            finally:
+                for module, training in modes:
+                    module.training = training
+
+        return loss_of
+
+    def _run(self, sample: Sample, size: int) -> tuple[Tensor, Tensor, float]:
         """Outputs and targets on the CPU, and the mean loss; a single row that is left over is left out."""
         outputs: list[Tensor] = []
         answers: list[Tensor] = []
         losses: list[tuple[float, int]] = []
-        for some, right in zip(inputs.split(size), targets.split(size), strict=True):
+        for some in sample.split(size):
             if len(some) == 1 < size and outputs:
                 continue  # batch norm cannot take its variance
-            made = first_tensor(self._model(self.shapes.as_given(some, self._model)))
-            assert made is not None, "the model puts out no tensor"
-            judged = self.shapes.as_judged(made, right)
-            losses.append((float(self._loss(*judged)), len(some)))
-            outputs.append(judged[0].cpu())
-            answers.append(judged[1].cpu())
+            made, judged, right = self._judged(some)
+            loss = made["loss"] if self._loss is None else self._loss(judged, right)
+            losses.append((float(loss), len(some)))
+            outputs.append(judged.cpu())
+            answers.append(right.cpu())
         mean = sum(loss * rows for loss, rows in losses) / sum(rows for _, rows in losses)
         return torch.cat(outputs), torch.cat(answers), mean
 
-
-def _thinned(rows: Rows) -> tuple[Tensor, Tensor] | None:
-    """At most ROWS rows, evenly spaced."""
-    if rows.inputs is None or rows.targets is None or not len(rows.inputs):
-        return None
-    stride = -(-len(rows.inputs) // ROWS)
-    return rows.inputs[::stride], rows.targets[::stride]
+    def _judged(self, sample: Sample) -> tuple[Any, Tensor, Tensor]:
+        """What the model makes of some rows, and the outputs and targets to judge it by."""
+        device = next(self.model.parameters(), sample.inputs).device
+        if sample.named is not None:
+            made = self.model(**{name: values.to(device) for name, values in sample.named.items()})
+        else:
+            made = self.model(self.shapes.as_given(sample.inputs.to(device)))
+        outputs = first_tensor(made)
+        assert outputs is not None, "the model puts out no tensor"
+        if self._loss is None:
+            return made, outputs, sample.targets
+        return made, *self.shapes.as_judged(outputs, sample.targets)
 
 
 def _shaped(tensor: Tensor, like: list[int] | None) -> Tensor:
-    """A batch in a known shape, whatever its number of rows: axes swapped, or cut anew."""
+    """A batch with its rows in a known shape: axes swapped, rows cut anew, or positions as rows of their own."""
     if like is None or list(tensor.shape[1:]) == like[1:]:
         return tensor
     if tensor.dim() == len(like) == 3 and list(tensor.transpose(1, 2).shape[1:]) == like[1:]:
         return tensor.transpose(1, 2)
-    tail = 1
-    for size in like[1:]:
-        tail *= size
-    return tensor.reshape(-1, *like[1:]) if tail and tensor.numel() % tail == 0 else tensor
+    if tensor[0].numel() == math.prod(like[1:]):
+        return tensor.reshape(len(tensor), *like[1:])
+    positions = tensor.dim() - len(like)
+    if positions > 0 and list(tensor.shape[positions + 1 :]) == like[1:]:
+        return tensor.flatten(0, positions)
+    return tensor
 
 
 def _score(outputs: Tensor, targets: Tensor) -> list[tuple[str, float]]:

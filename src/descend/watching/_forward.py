@@ -79,13 +79,30 @@ class Forwards:
         self._showing: Literal["nothing", "output", "activations"] = "nothing"
         self._capture: Capture | None = None
         self._handles: list[RemovableHandle] = []
-        hook = _Hook(self._before, guard)
-        self._standing = self._called.register_forward_pre_hook(hook, with_kwargs=True)
+        self.whole: nn.Module | None = inner  # what makes the outputs of the inputs, if a single module does
+        self._standing: list[RemovableHandle] = []
+        self._stand_on([self._called])
+
+    def _stand_on(self, modules: list[nn.Module]) -> None:
+        for handle in self._standing:
+            handle.remove()
+        hook = _Hook(self._before, self._guard)
+        self._standing = [module.register_forward_pre_hook(hook, with_kwargs=True) for module in modules]
+
+    def look_inside(self) -> None:
+        """A loop, or Lightning's `training_step`, may call a model's parts and never the model: watch these instead."""
+        parts = [part for part in self._called.children() if next(part.parameters(), None) is not None]
+        if len(parts) == 1:
+            self._called = self.whole = parts[0]
+            self._stand_on(parts)
+        elif parts:
+            self.whole = None
+            self._stand_on(parts)
 
     def remove(self) -> None:
         """Leave no hook on the model, and keep no batch."""
-        self._end_capture()
-        self._standing.remove()
+        self.end_capture()
+        self._stand_on([])
         self.latest = self.passed = self.shown = None
 
     def show(self, what: Literal["nothing", "output", "activations"]) -> None:
@@ -102,7 +119,8 @@ class Forwards:
     def again(self, seen: Seen) -> Any:
         """What the model makes of the same inputs."""
         with torch.autocast(**seen.autocast):
-            return self.model(*seen.inputs, **seen.named)
+            assert self.whole is not None, "parts of a model are called one by one"
+            return self.whole(*seen.inputs, **seen.named)
 
     @contextlib.contextmanager
     def unseen(self) -> Iterator[None]:
@@ -144,25 +162,29 @@ class Forwards:
                 self._begin_capture(self.shown)
 
     def _begin_capture(self, seen: Seen) -> None:
-        self._end_capture()
+        self.end_capture()
         if self._showing == "activations" and not compiled(self._called):
             self._capture = self._capture or Capture(self.model, self._guard)
             seen.activations = self._capture.__enter__()
 
+        if self.whole is None:
+            return  # the activations are captured up to the backward pass, and no output is the model's
+
         def after(inputs: Any, output: Any) -> None:
-            self._end_capture()
+            self.end_capture()
             first = first_tensor(output)
             seen.output = None if first is None else first.detach()
 
         hook = _Hook(after, self._guard)
         self._handles = [self._called.register_forward_hook(hook, always_call=True)]
 
-    def _end_capture(self) -> None:
+    def end_capture(self) -> None:
+        """The forward pass is over, or will not end."""
         for handle in self._handles:
             handle.remove()
-        if self._handles and self._capture:
-            self._capture.__exit__(None, None, None)
         self._handles = []
+        if self._capture:
+            self._capture.__exit__(None, None, None)
 
 
 def compiled(model: nn.Module) -> bool:

@@ -28,6 +28,7 @@ class Pass:
 
     loss: float | Tensor | None
     factor: float  # the plain numbers that the loss was multiplied by
+    summed: bool  # whether it is a sum over rows divided by a number, so that the losses of a batch's parts add up
     clean: bool | None
 
 
@@ -69,13 +70,13 @@ class Gradients:
         else:
             self._clean = all(_is_zero(parameter) for parameter in self._sample) if look else None
 
-    def after_backward(self, loss: float | Tensor | None, factor: float) -> None:
+    def after_backward(self, loss: float | Tensor | None, factor: float, summed: bool) -> None:
         """Add the pass to `passes` if it has touched the gradients."""
         if not self._sample:
             self._search()
         self._after = [None if (g := each.grad) is None else (id(g), g._version) for each in self._sample]
         if self._after != self._before and len(self.passes) < MOST:
-            self.passes.append(Pass(loss, factor, self._clean))
+            self.passes.append(Pass(loss, factor, summed, self._clean))
 
     def _search(self) -> None:
         """Choose parameters to look at, evenly spaced among those that have a gradient now."""

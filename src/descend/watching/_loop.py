@@ -22,7 +22,7 @@ from descend.monitors._monitor import Monitor
 from descend.watching import _backward
 from descend.watching._evaluate import Evaluation, Shapes
 from descend.watching._facts import EARLY, Graph, note_network, note_start, of_gradients, of_modes, of_schedule
-from descend.watching._forward import Forwards, first_tensor
+from descend.watching._forward import Forwards, Seen, first_tensor
 from descend.watching._optimizer import Updates
 from descend.watching._record import Record
 
@@ -56,7 +56,7 @@ class Loop:
         self._graph = Graph()
         self._reading: graph.Reading | None = None  # of this step
         self._value: Any = None  # the loss of the backward pass under way
-        self._factor, self._scales = 1.0, list[Tensor]()
+        self._factor, self._scales, self._summed = 1.0, list[Tensor](), False
         self._target: Tensor | None = None
         self._share: float | None = None  # what a loop that accumulates gradients multiplies its losses by
         self._batch = 0  # rows, where the inputs do not show them
@@ -65,7 +65,7 @@ class Loop:
         self._hunts = HUNTS
         self._begun = False  # whether an update has been made
         self.evaluation: Evaluation | None = None
-        if loss is not None:
+        if loss is not None or any(rows.named for rows in splits.values()):
             model = unwrapped(next(iter(models.values())))
             self.evaluation = Evaluation(model, loss, splits, evaluate_every)
         self._forwards: list[Forwards] = []
@@ -142,11 +142,18 @@ class Loop:
     def _before_backward(self, roots: Sequence[Tensor]) -> None:
         node, self._factor, self._scales = graph.unscaled(roots[0].grad_fn if len(roots) == 1 else None)
         self._target = graph.saved(node, "_saved_target")
+        self._summed = self._factor != 1 and getattr(node, "_saved_reduction", None) == graph.SUM
+        if self.record.step == 0:
+            for forward in self._forwards:
+                if forward.latest is None and not forward.modes.train_steps and not graph.compiled(roots[0]):
+                    forward.look_inside()
         self._value = value = self._read_loss(roots)
         if self._reading is None and (self._due or self.record.step < EARLY):
             self.record.guard("graph", self._read, roots)
         if isinstance(value, float) and not math.isfinite(value):
             self.record.guard("search for NaN", self._hunt)
+        for forward in self._forwards:
+            forward.end_capture()
         for update in self._updates:
             update.gradients.before_backward(look=self._look)
 
@@ -171,11 +178,9 @@ class Loop:
     def _after_backward(self) -> None:
         self.record.examples += self._rows() * self._processes
         for update in self._updates:
-            update.gradients.after_backward(self._value, self._factor)
-            if self._due:
+            update.gradients.after_backward(self._value, self._factor, self._summed)
+            if self._due and not update.searches:
                 update.after_backward(self._scales)
-            if update.in_closure and not update.searches:
-                self._before_change(update)
         for forward in self._forwards:
             forward.after_backward()
 
@@ -186,12 +191,7 @@ class Loop:
             return 0 if any(each.modes.train_steps for each in self._forwards) else self._batch
         return max([self._batch if first is None else first.shape[0] for first in firsts])
 
-    def _before_update(self, update: Updates, closure: bool) -> None:
-        update.begin(closure)
-        if not closure:
-            self._before_change(update)
-
-    def _before_change(self, update: Updates) -> None:
+    def _before_update(self, update: Updates) -> None:
         """The gradients are there, and the parameters are still those that they were taken at."""
         if not self._begun:
             self._first_look()
@@ -213,22 +213,24 @@ class Loop:
         passes = update.passes()
         if len(passes) == 1 and self._share is None:
             return passes[0].loss
-        known = [(each.loss, each.factor) for each in passes if each.loss is not None]
-        if not known:
+        losses = [each.loss for each in passes if each.loss is not None]
+        if not losses:
             return None
-        factor = known[0][1]
-        parts = round(1 / factor) if factor else 0
-        if 2 <= len(known) <= parts and abs(parts * factor - 1) < 1e-6:
-            self._share = factor
-        losses = [loss / factor if factor == self._share == its else loss for loss, its in known]
-        return losses[0] if len(losses) == 1 else functools.reduce(operator.add, losses) / len(losses)
+        total: float | Tensor = functools.reduce(operator.add, losses)
+        if all(each.summed for each in passes):
+            return total
+        share = passes[0].factor
+        if len(passes) > 1 and abs(len(passes) * share - 1) < 1e-6:
+            self._share = share
+        # a last batch may have fewer parts than the number by which each of them is divided
+        return total / len(losses) / (share if share == self._share else 1)
 
     def _after_update(self, update: Updates) -> None:
         loss = self._loss_of(update) if update.first else None
         if update.measured_before:
             self.record.guard("monitors", self._measured, update)
         update.gradients.updated(judge=self._look and not update.searches)
-        update.in_closure = False
+        update.end()
         if not update.first:
             return
         self.record.step += 1
@@ -274,9 +276,17 @@ class Loop:
             for buffer, before in buffers:  # the first forward pass has changed the statistics of batch norm already
                 buffer.data.copy_(before)
             self.record.guard("network", note_network, self.record, first.model, seen)
-            if self.evaluation is not None:
+            if first.whole is None or not self._judges_all(first.shown):
+                self.evaluation = None
+            elif self.evaluation is not None:
+                self.evaluation.model = first.whole
                 self.evaluation.shapes = Shapes.of(seen.first if seen else None, self._graph.reading)
                 self.record.guard("evaluations", self._evaluate)
+
+    def _judges_all(self, shown: Seen | None) -> bool:
+        """Whether the loss is given all that the model puts out: what else the loop does to it nobody else can do."""
+        given = self._graph.reading.given.get("output_shape")
+        return given is None or shown is None or shown.output is None or shown.output.numel() == math.prod(given)
 
     def _evaluate(self) -> None:
         if self.evaluation is None or self.evaluation.at == self.record.step:
@@ -295,7 +305,7 @@ class Loop:
         self._hunts -= 1
         for forward in self._forwards:
             seen = forward.latest or forward.passed
-            if seen is not None:
+            if seen is not None and forward.whole is not None:
                 loss = self._value if isinstance(self._value, float) else 0.0
                 run = functools.partial(forward.again, seen)
                 with forward.unseen():

@@ -48,7 +48,7 @@ class Updates:
         self._panel = Panel(monitors, every, record.report)
         self.gradients = Gradients([p for group in self.optimizer.param_groups for p in group["params"]])
         self.lrs: list[float] = []
-        self.in_closure = False  # whether an update is under way that makes its own backward passes
+        self._in_closure = False  # whether an update is under way that makes its own backward passes
         self._passes_before = 0
         self._step: Step | None = None
         self._missing: frozenset[Need] = frozenset()
@@ -64,14 +64,34 @@ class Updates:
         self._given: set[str] = set()
         self._nonzero: set[str] = set()
         self._handles: list[RemovableHandle] = []
-        self.begin(False)
+        self._begin(False)
 
-    def hook(self, record: Record, before: Callable[[Updates, bool], None], after: Callable[[Updates], None]) -> None:
-        """Call `before` (with whether the update makes its own backward passes) and `after` each update."""
+    def hook(self, record: Record, before: Callable[[Updates], None], after: Callable[[Updates], None]) -> None:
+        """Call `before` each update, when the gradients are there, and `after` it.
 
-        def pre(optimizer: Optimizer, arguments: Any, named: Any) -> None:
-            if not torch.compiler.is_compiling():
-                record.guard("updates", before, self, any(map(callable, (*arguments[1:], *named.values()))))
+        An optimizer that is given a closure takes its gradients by calling that: `before` comes after the first call.
+        """
+
+        def pre(optimizer: Optimizer, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            if torch.compiler.is_compiling():
+                return None
+            closures = [each for each in (*arguments[1:], *named.values()) if callable(each)]
+            record.guard("updates", self._begin, bool(closures))
+            if not closures:
+                record.guard("updates", before, self)
+                return None
+            first = True
+
+            def closure() -> Any:
+                nonlocal first
+                result = closures[0]()
+                if first:
+                    first = False
+                    record.guard("updates", before, self)
+                return result
+
+            replaced = [closure if each is closures[0] else each for each in (*arguments, *named.values())]
+            return tuple(replaced[: len(arguments)]), dict(zip(named, replaced[len(arguments) :], strict=True))
 
         def post(optimizer: Optimizer, arguments: Any, named: Any) -> None:
             if not torch.compiler.is_compiling():
@@ -88,15 +108,18 @@ class Updates:
             handle.remove()
         self._step = None
 
-    def begin(self, closure: bool) -> None:
-        """An update begins."""
-        self.in_closure, self._passes_before = closure, len(self.gradients.passes)
+    def _begin(self, closure: bool) -> None:
+        self._in_closure, self._passes_before = closure, len(self.gradients.passes)
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def end(self) -> None:
+        """The update has been made."""
+        self._in_closure = False
 
     @property
     def searches(self) -> bool:
         """Whether the update under way has made several backward passes of its own, as a line search does."""
-        return self.in_closure and len(self.gradients.passes) > self._passes_before + 1
+        return self._in_closure and len(self.gradients.passes) > self._passes_before + 1
 
     def passes(self) -> list[Pass]:
         """The backward passes whose sum the gradient is, before the parameters change."""
@@ -152,7 +175,8 @@ class Updates:
             missing.add("outputs")
         if targets is None:
             missing.add("targets")
-        if inputs is None or targets is None or evaluation is None or len(inputs) != len(targets):
+        loss_of = None if evaluation is None else evaluation.loss_at(named)
+        if inputs is None or targets is None or loss_of is None or len(inputs) != len(targets):
             missing.add("loss_of")
         nothing = torch.zeros(rows, 0)
         self._missing = frozenset(missing)
@@ -168,7 +192,7 @@ class Updates:
             parameters={name: p.detach() for name, p in named.items()},
             gradients=gradients,
             activations={} if seen is None else seen.activations,
-            loss_of=None if evaluation is None else evaluation.loss_of,
+            loss_of=loss_of,
             memory=self._memory,
         )
         self._values = self._panel.measure(self._step, "before", self._missing)
