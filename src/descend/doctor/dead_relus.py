@@ -37,6 +37,9 @@ def look(chart: Chart) -> Finding | Unknown | None:
         return None  # no ReLU
     if gone is None or not any(len(size.y) >= MEASURED for size in sizes.values()):
         return Unknown(f"{MEASURED} measurements of a ReLU layer")
+    begins_deaf = chart.fact("network", "output_depends_on_input") is False and not chart.fact("network", "zero")
+    if begins_deaf and not _born(sizes):
+        return None  # the inputs did not get through before units died either: see deaf_network
     silent = [place for place, size in sizes.items() if len(size.y) >= MEASURED and not size.y[-MEASURED:].any()]
     if silent and gone.end >= ALL:
         return _silent(chart, silent[0], sizes[silent[0]], gone)
@@ -45,6 +48,11 @@ def look(chart: Chart) -> Finding | Unknown | None:
     if worst and shares[worst] >= SHARE and gone.end >= MOST:
         return _nearly(chart, worst, shares[worst], gone)
     return None
+
+
+def _born(sizes: dict[str, Series]) -> bool:
+    """Whether a layer was dead at the first measurement."""
+    return any(len(size.y) > 0 and not size.y[0] for size in sizes.values())
 
 
 def _silent(chart: Chart, place: str, size: Series, gone: Progress) -> Finding:

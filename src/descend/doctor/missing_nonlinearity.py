@@ -29,7 +29,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
     affine, layers = chart.fact("network", "affine"), chart.fact("network", "hidden_linear")
     if affine is None or layers is None:
         return Unknown("rows of numbers to show to the network")
-    if not affine or layers < 1:
+    if not affine or layers < 1 or chart.fact("network", "zero"):  # branches that begin at zero join in later
         return None
     gone, gap = progress(chart), room(chart)
     evidence = [

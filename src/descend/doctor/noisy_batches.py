@@ -131,5 +131,5 @@ noisy_batches = Check(
     ),
     look_alike="Losses of small batches that scatter, each of other rows, while the loss over all rows gets lower.",
     source="Bottou, Curtis & Nocedal 2018, section 4; McCandlish et al. 2018, large-batch training",
-    explains=frozenset({"loss_spikes", "plateau"}),
+    explains=frozenset({"loss_spikes", "plateau", "underfitting"}),
 )

@@ -14,7 +14,27 @@ from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING, facts, names
 
-RANGES: Final = {"relu": (0.0, math.inf), "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+RANGES: Final = {
+    "relu": (0.0, math.inf),
+    "softplus": (0.0, math.inf),
+    "sigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "log_sigmoid": (-math.inf, 0.0),
+    "log_softmax": (-math.inf, 0.0),
+    "elu": (-1.0, math.inf),
+    "gelu": (-0.17, math.inf),
+    "silu": (-0.28, math.inf),
+}
+
+MODULES: Final = {
+    "relu": "ReLU",
+    "log_sigmoid": "LogSigmoid",
+    "log_softmax": "LogSoftmax",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+}
 
 BEYOND: Final = 0.05  # of the targets' span; noise on counts or shares is less, targets with mean 0 are beyond by 0.5
 NUMBERS: Final = ("mse", "l1", "huber")
@@ -39,7 +59,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
     beyond = max(low - least, most - high) / (most - least)
     if beyond <= BEYOND:
         return None
-    can = f"between {low:g} and {high:g}" if high < math.inf else f"not below {low:g}"
+    can = f"between {low:g} and {high:g}"
+    can = f"not below {low:g}" if high == math.inf else f"not above {high:g}" if low == -math.inf else can
     says = f"The targets go from {least:.2g} to {most:.2g}: {beyond:.0%} of that lies beyond the answers of a {last}."
     return Finding(
         f"The model ends in a {last}, whose answers are {can}, but the targets go from {least:.2g} to {most:.2g}: what "
@@ -49,7 +70,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
         remedies=(
             Remedy(
                 f"Let the model end in its last linear layer, or scale the targets into what a {last} can answer.",
-                diff={f"nn.Linear(64, 1), nn.{last.title().replace('Relu', 'ReLU')}()": "nn.Linear(64, 1)"},
+                diff={f"nn.Linear(64, 1), nn.{MODULES.get(last, last.title())}()": "nn.Linear(64, 1)"},
             ),
         ),
     )

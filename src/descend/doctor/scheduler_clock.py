@@ -24,6 +24,8 @@ SPENT: Final = 1e-3  # of the highest rate, half-way; healthy schedules keep 0.1
 AGAIN: Final = 3.0  # periods of a schedule that is made for one
 ONCE: Final = ("CosineAnnealingLR", "StepLR", "MultiStepLR", "PolynomialLR")
 """Schedulers that are made for one run, and whose period is a number of epochs or of updates."""
+BY_UPDATES: Final = ("LinearLR", "OneCycleLR", "CyclicLR")
+"""Schedulers that count updates as a rule: one that ends too early was made too short, and plateau says so."""
 
 
 def look(chart: Chart) -> Finding | Unknown | None:
@@ -62,13 +64,14 @@ def _too_often(chart: Chart, kind: str, period: int | None, taken: int, epochs: 
     half_way = float(rates[len(rates) // 2]) / highest if highest > 0 else 1.0
     over = taken / period if period else 0.0
     for_epochs = kind in ONCE and period is not None and period <= 1.5 * epochs and over >= AGAIN
-    spent = half_way < SPENT
-    if not spent and not (for_epochs and kind == "CosineAnnealingLR"):  # a step schedule without end may be meant
+    spent = half_way < SPENT and kind not in BY_UPDATES
+    # a StepLR goes on after its period and may be meant to; a cosine comes back up, and milestones have a last one
+    if not spent and not (for_epochs and kind in ("CosineAnnealingLR", "MultiStepLR")):
         return None
     made_for = f" and was made for {period:,} (there are {epochs:.3g} epochs)" if for_epochs else ""
     effect = (
         f"half-way through training the learning rate was {half_way:.1g} of its highest value"
-        if spent
+        if spent or kind == "MultiStepLR"
         else f"the learning rate went through its period {over:.2g} times instead of once"
     )
     return _finding(
