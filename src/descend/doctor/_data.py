@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from descend.doctor._chart import Chart
-from descend.doctor._check import Unknown
+from descend.doctor._check import Evidence, Unknown
 from descend.run import Series
 
 DATA: Final = Unknown("the data: give `descend.watch` the training and validation rows")
@@ -78,11 +78,14 @@ def fit(chart: Chart) -> float | None:
     return float(max(ends)) if ends else None
 
 
-def grew(chart: Chart) -> bool:
-    """Whether the loss rose far above its first value; one that was infinite or NaN at once did not."""
-    losses = chart.series("loss/batch").y
-    known = losses[np.isfinite(losses)]
-    if len(known) and known.max() > GROWN * max(known[0], 0):
-        return True
-    evaluated = chart.series("loss/train").y
-    return len(evaluated) > 1 and bool(evaluated[-1] > 1.1 * max(evaluated[0], 0))
+def grew(chart: Chart) -> Evidence | None:
+    """That the loss rose far above its first value, if it did; one that was infinite or NaN at once did not."""
+    for name, times, last in (("loss/batch", GROWN, False), ("loss/train", 1.1, True)):
+        losses = chart.series(name).y
+        known = losses[np.isfinite(losses)]
+        if len(known) < 2:
+            continue
+        first, high = float(known[0]), float(known[-1] if last else known.max())
+        if high > times * max(first, 0):
+            return Evidence(name, high, times * first, f"The loss rose from {first:.2g} to {high:.2g}.")
+    return None

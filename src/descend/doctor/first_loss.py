@@ -65,7 +65,8 @@ def _expected(chart: Chart) -> float | None:
 
 def _of_all(chart: Chart, std: float) -> float:
     """The loss of the mean of all training targets, where that follows from their deviation."""
-    return {"mse": std**2, "l1": 0.8 * std}.get(chart.fact("graph", "loss") or chart.settings.get("loss"), 0.0)
+    loss = str(chart.fact("graph", "loss") or chart.settings.get("loss"))
+    return {"mse": std**2, "l1": 0.8 * std}.get(loss, 0.0)
 
 
 def _most(chart: Chart, expected: float) -> float:

@@ -69,10 +69,12 @@ def _look(chart: Chart, train: _Columns, validation: _Columns) -> Finding | None
         return None
     worst = int(np.argmax(np.where(certain, moved + np.log(stretched), -1))) if not swapped else 0
     named = columns(chart, [int(train.index[worst]) if train.index else worst])
-    says = (
-        f"{named} has mean {train.mean[worst]:.2g} and deviation {train.std[worst]:.2g} in the training rows, but mean "
-        f"{validation.mean[worst]:.2g} and deviation {validation.std[worst]:.2g} in the validation rows"
+    ours, theirs = (
+        f"mean {0.0 if abs(each.mean[worst]) < 1e-3 * each.std[worst] else each.mean[worst]:.2g} and deviation "
+        f"{each.std[worst]:.2g}"
+        for each in (train, validation)
     )
+    says = f"{named} has {ours} in the training rows, but {theirs} in the validation rows"
     if swapped:
         says += ": the columns come in the reverse order"
     return Finding(

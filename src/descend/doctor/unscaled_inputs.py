@@ -62,9 +62,8 @@ def _before(chart: Chart, limited: float) -> Evidence | None:
 
 
 def _harm(chart: Chart, limited: float) -> Evidence | Unknown | None:
-    if limited >= HUGE and grew(chart):
-        last = chart.last("loss/batch")
-        return Evidence("loss/batch", last, chart.fact("start", "loss") or 0.0, f"The loss grew to {last:.2g}.")
+    if limited >= HUGE and (risen := grew(chart)):
+        return risen
     if chart.status == "running":
         return UNFINISHED
     left, fork = room(chart), beside(chart, "scaled")

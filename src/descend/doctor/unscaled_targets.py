@@ -68,9 +68,8 @@ def _before(chart: Chart, mean: float, std: float) -> Evidence | None:
 
 
 def _harm(chart: Chart) -> Evidence | Unknown | None:
-    if grew(chart):
-        last = chart.last("loss/batch")
-        return Evidence("loss/batch", last, chart.fact("start", "loss") or 0.0, f"The loss grew to {last:.2g}.")
+    if risen := grew(chart):
+        return risen
     if chart.status == "running":
         return UNFINISHED
     r2 = score(chart, "train")

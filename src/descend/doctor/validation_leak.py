@@ -26,10 +26,10 @@ def look(chart: Chart) -> Finding | Unknown | None:
     if expected and (share < 2 * expected or apart(share, rows, expected, rows) < CLEAR):
         return None  # as many as there would be without a leak
     chance = f"; chance makes {expected:.2g} of the rows equal to another one" if expected else ""
-    looked = "" if shared["searched"] >= 1 else f" among {shared['searched']:.2g} of the training rows"
+    looked = "" if shared["searched"] >= 1 else f" ({100 * shared['searched']:.0f} % of which were searched)"
     return Finding(
-        f"{count:,} of {rows:,} validation rows ({share:.2g}) were found{looked}, equal in every input{chance}: "
-        "the validation loss is partly a training loss.",
+        f"{count:,} of {rows:,} validation rows ({100 * share:.0f} %) are training rows too{looked}, equal in "
+        f"every input{chance}: the validation loss is partly a training loss.",
         (
             Evidence(
                 "facts/data/shared_rows",
