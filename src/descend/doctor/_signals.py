@@ -159,6 +159,7 @@ class Depth(NamedTuple):
     order: float  # rank correlation of the measure with depth: 1 where it grows from layer to layer
 
 
+ROUNDING: Final = 1e6  # of the largest: what is smaller than this part of it is rounding, in no order
 LAYERS: Final = 4  # with fewer, a change from layer to layer is no trend
 
 
@@ -168,9 +169,15 @@ def by_depth(values: Floats) -> Depth | None:
     if len(logs) < LAYERS:
         return None
     third = len(logs) // 3
-    ranks = logs.argsort().argsort()
-    order = float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1])
+    known = np.maximum(logs, logs.max() - math.log(ROUNDING))  # below float32's rounding there is no order
+    order = max(_order(logs), _order(known), key=abs)
     return Depth(float(np.exp(logs[:third].mean() - logs[-third:].mean())), order)
+
+
+def _order(values: Floats) -> float:
+    """The rank correlation with the place; equal values share their ranks."""
+    ranks = np.mean([np.searchsorted(np.sort(values), values, side) for side in ("left", "right")], axis=0)
+    return float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]) if np.ptp(ranks) else 0.0
 
 
 SHARE: Final = 1e-3

@@ -141,21 +141,22 @@ def _diverged(chart: Chart, seen: Course) -> Case | None:
     expected = chart.fact("start", "expected")
     if seen.start <= 0 or (expected and seen.start > WILD * expected):  # initial weights are to blame, not steps
         return None
+    start = max(seen.start, expected or 0.0)  # to come back to what guessing costs is no divergence: two adversaries do
     if len(bad):
         finite, threshold = losses.y[: bad[0]], GREW
-        if len(finite) < 2 or (grown := float(finite[-3:].max() / seen.start)) < GREW:
+        if len(finite) < 2 or (grown := float(finite[-3:].max() / start)) < GREW:
             return None
         outcome = f"and is not a finite number at step {int(losses.x[bad[0]]):,}"
     else:
         finite, threshold = losses.y, ABOVE
-        grown = float(np.median(finite[-max(5, len(finite) // 4) :]) / seen.start)
-        if grown < ABOVE or seen.level < ABOVE * seen.start:
+        grown = float(np.median(finite[-max(5, len(finite) // 4) :]) / start)
+        if grown < ABOVE or seen.level < ABOVE * start:
             return None
         outcome = "and stays there"
     begin, rate = _growth(finite)
     steady = 1 < rate < FASTEST
     pace = f", {rate:.3g}-fold at each step" if steady else ""
-    says = f"The loss grew {two_digits(grown)} times from its first value, {two_digits(seen.start)}."
+    says = f"The loss grew {two_digits(grown)} times from {two_digits(start)}."
     # growth by one factor is what steps beyond the limit do: lr c = 1 + sqrt(factor), and lr c = 1 does not overshoot
     return Case(
         f"the loss diverges. It begins at {two_digits(seen.start)}, grows {two_digits(grown)} times{pace}, {outcome}.",

@@ -11,6 +11,7 @@ network can do at the end, it could do at the start.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._probe import further
-from descend.doctor._signals import percent, remedy, two_digits
+from descend.doctor._signals import GUESSING, percent, progress, remedy, two_digits
 from descend.doctor._training import STRAIGHT, course, falls, faster, limit_of, room, thirds, update_ratios
 
 FEWEST: Final = 50  # steps
@@ -38,6 +39,12 @@ FAR: Final = 0.5
 OF_LIMIT: Final = 0.01
 """A linear model's learning rate over its stability limit: half the limit is best for the steepest direction."""
 
+WAY: Final = 0.02
+"""Of the weights' length, that all updates together have: 0.005 to 0.015 where nothing had moved (learning rates 1e-3
+of a good one), other runs that learned nothing 0.025 (deaf to their inputs) and more."""
+
+NOTHING: Final = 0.95  # of what guessing costs, that is left
+
 FORK: Final = 1.5  # times as much of the loss as the unchanged fork
 
 
@@ -47,6 +54,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
         return Unknown(f"at least {FEWEST} steps")
     if len(update_ratios(chart).y) < MEASURED and limit is None:
         return Unknown("the lengths of some updates (monitor update_ratio)")
+    if still := _still(chart):
+        return still
     if seen.kept < FAR or not falls(seen):
         return None
     first, last = thirds(seen)
@@ -75,6 +84,27 @@ def look(chart: Chart) -> Finding | Unknown | None:
         sure,
         since=1,
         remedies=_remedies(chart, factor),
+    )
+
+
+def _still(chart: Chart) -> Finding | None:
+    """Nothing has been learned, and all updates together could not have changed much."""
+    ratios, gone = update_ratios(chart).y, progress(chart)
+    if gone is None or gone.whole != GUESSING or min(gone.best, gone.end) < NOTHING or len(ratios) < MEASURED:
+        return None
+    way = float(ratios.mean()) * chart.steps
+    if not 0 < way < WAY or not math.isfinite(gone.end):
+        return None
+    moved = f"All updates together are {percent(way)} of the weights' length: the weights are where they began."
+    return Finding(
+        f"The learning rate is too low: {gone.says}. {moved}",
+        (
+            Evidence("update_ratio/all", way, WAY, moved),
+            Evidence(gone.series, gone.end, NOTHING, f"{gone.says}.".capitalize()),
+        ),
+        0.75,
+        since=1,
+        remedies=_remedies(chart, USUAL / float(ratios.mean())),
     )
 
 

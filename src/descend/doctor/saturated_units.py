@@ -26,6 +26,7 @@ from descend.doctor._signals import (
     since_below,
     slower,
 )
+from descend.doctor._training import small
 from descend.run import Series
 
 MEASURED: Final = 5  # measurements
@@ -47,7 +48,9 @@ def look(chart: Chart) -> Finding | Unknown | None:
     place = max(shares, key=lambda each: shares[each])
     share, series = shares[place], layers[place]
     born = bool(series.y[0] > BORN)
-    if gone.end < (LEFT_BORN if born else LEFT):
+    if gone.end < (LEFT_BORN if born else LEFT) or (
+        not born and small(chart)
+    ):  # a few units must be sure: underfitting
         return None
     return Finding(
         f"{percent(share)} of the outputs of {place} are saturated{' from the start' * born}: so near their bounds "

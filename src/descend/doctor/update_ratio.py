@@ -38,6 +38,16 @@ BEHIND: Final = 1e3
 """How much further the layer that moves most has gone: in healthy networks 125 times at most, with such a rate 1e4."""
 
 
+RATES: Final = 100.0
+"""Highest learning rate over the lowest: mistaken groups 300 and 1,000; rates meant for fine-tuning 10."""
+
+SWOLLEN: Final = 10.0
+"""By how much weights have grown, by themselves and relative to most layers': with such a rate 20 and 98, in networks
+with several rates that learn 7 at most."""
+
+LAYERS: Final = 3  # of which most can be said to have grown less
+
+
 def look(chart: Chart) -> Finding | Unknown | None:
     ratios, gone = _without_first(chart.series("update_ratio/all")), progress(chart)
     if gone is None or len(ratios.y) < MEASURED:
@@ -49,7 +59,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
         return _out_of_range(chart, gone, longest, typicals[longest], LONG)
     if 0 < typicals["all layers"] < SHORT and gone.end > LEFT:
         return _out_of_range(chart, gone, "all layers", typicals["all layers"], SHORT)
-    return _left_behind(chart, gone, layers)
+    return _left_behind(chart, gone, layers) or _swollen(chart, gone)
 
 
 def _without_first(series: Series) -> Series:
@@ -108,6 +118,44 @@ def _left_behind(chart: Chart, gone: Progress, layers: dict[str, Series]) -> Fin
             Remedy(
                 f"Look at the learning rate that the optimizer has for {least}: is it meant to be that much lower?",
                 diff={'{"params": body.parameters(), "lr": 3e-8}': '{"params": body.parameters(), "lr": 3e-3}'},
+            ),
+        ),
+    )
+
+
+def _swollen(chart: Chart, gone: Progress) -> Finding | None:
+    """Some weights have grown many times over, and the optimizer has a rate of their own for some."""
+    rates = [group["lr"] for group in chart.fact("optimizer", "groups") or () if group.get("lr")]
+    growths = {
+        place: float(series.y[-1] / series.y[0])
+        for place, series in weights(chart, "weight_norm").items()
+        if len(series.y) and series.y[0] > 0
+    }
+    if len(growths) < LAYERS or len(rates) < 2 or max(rates) < RATES * min(rates):
+        return None
+    place = max(growths, key=lambda each: growths[each])
+    growth, usual = growths[place], float(np.median(list(growths.values())))
+    if not SWOLLEN * usual < growth < math.inf or growth < SWOLLEN:
+        return None
+    says = (
+        f"The optimizer has learning rates from {two_digits(min(rates))} to {two_digits(max(rates))}, a factor of "
+        f"{two_digits(max(rates) / min(rates))}."
+    )
+    grown = f"The weights of {place} have grown {two_digits(growth)} times, those of most layers {usual:.2g} times."
+    return Finding(
+        f"Updates of {place} are far too long for it: in {gone.steps:,} steps its weights have grown "
+        f"{two_digits(growth)} times, those of most layers {usual:.2g} times. {says}",
+        (
+            Evidence(f"weight_norm/{place}", growth, SWOLLEN, grown),
+            Evidence("facts/optimizer/groups", max(rates) / min(rates), RATES, says),
+        ),
+        sure=0.8,
+        where=place,
+        since=1,
+        remedies=(
+            Remedy(
+                f"Look at the learning rate that the optimizer has for {place}: is it meant to be that much higher?",
+                diff={'{"params": head.parameters(), "lr": 1.0}': '{"params": head.parameters(), "lr": 1e-2}'},
             ),
         ),
     )
