@@ -338,6 +338,16 @@ def test_a_learning_rate_that_was_spent_half_way_is_named():
     assert "cosine" in finding.remedies[0].advice
 
 
+def test_a_learning_rate_that_is_gone_for_most_of_training_needs_no_other_witness():
+    rates = np.where(np.arange(600) < 30, 0.1, 0.0)
+    steps = range(0, 600, 20)
+    curve = {"loss__train": (steps, 0.2 + 0.8 * 0.1 ** np.arange(30)), "loss__batch": np.full(600, 0.2)}
+    finding = found("plateau", Made(**curve, lr__0=rates))
+    assert finding.since == 30
+    assert "Since step 30 of 600 the learning rate is as good as zero" in finding.sentence
+    assert isinstance(look("plateau", Made(**curve, lr__0=np.linspace(0.1, 0, 600))), Unknown)
+
+
 def test_a_small_network_underfits_where_a_large_one_is_on_a_plateau():
     small, large = stuck(0.7, 0.02, parameters=20), stuck(0.7, 0.02, parameters=5000)
     assert [isinstance(look("underfitting", each), Finding) for each in (small, large)] == [True, False]
@@ -476,8 +486,18 @@ def clipped(norms: Iterable[float], optimizer: str = "SGD", every: int = 1) -> M
 
 def test_clipping_is_always_active_where_every_measured_gradient_was_clipped():
     finding = found("clipping_always", clipped(np.full(20, 2.0), every=20))
-    assert "100 % of the gradients were clipped; their median norm was 2, 20 times the clip of 0.1" in finding.sentence
+    assert "100 % of the gradients were clipped; their median norm was 2, 20 times what is left of it (0.1)" in (
+        finding.sentence
+    )
     assert "raise the clip to 2" in finding.remedies[0].advice
+
+
+def test_where_nobody_told_the_clip_it_is_the_norm_that_was_left():
+    chart = clipped(np.full(20, 2.0), every=20)
+    del chart.settings["clip_norm"]
+    assert isinstance(look("clipping_always", chart), Unknown)
+    chart._made["clip/norm_after"] = Series(chart.series("clip/norm_before").x, np.full(20, 0.1))
+    assert "20 times what is left of it (0.1)" in found("clipping_always", chart).sentence
 
 
 def test_a_clip_that_just_touches_or_that_adam_divides_out_does_no_harm():
@@ -506,6 +526,16 @@ def test_noise_is_to_blame_where_batches_are_small_the_rate_stays_and_the_loss_g
         {"data": {"train": {"rows": 1000, "batch_size": size}}},
         loss__train=(range(0, 1600, 40), wandering),
         lr__0=np.linspace(0.1, 0.1 * rate, 1600),
+    )
+    assert isinstance(look("noisy_batches", chart), Finding) is fires
+
+
+@pytest.mark.parametrize(("ratio", "fires"), [(0.02, True), (0.004, False)])
+def test_of_few_evaluations_a_rise_counts_where_updates_are_long(ratio, fires):
+    chart = Made(
+        {"data": {"train": {"rows": 400, "batch_size": 1}}},
+        loss__train=(range(0, 2400, 400), [1.0, 0.45, 0.37, 0.54, 0.22, 0.23]),
+        update_ratio__all=(range(1, 2400, 20), np.full(120, ratio)),
     )
     assert isinstance(look("noisy_batches", chart), Finding) is fires
 

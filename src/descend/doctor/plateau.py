@@ -17,7 +17,7 @@ import numpy as np
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._signals import percent, remedy, two_digits
-from descend.doctor._training import STRAIGHT, course, fall, falls, faster, number, room, small, thirds
+from descend.doctor._training import STRAIGHT, Course, course, fall, falls, faster, number, room, small, thirds
 from descend.run import Floats
 
 FEWEST: Final = 200  # steps: shorter, and flat means little
@@ -32,6 +32,12 @@ SPENT: Final = 1e-2
 POOR_AND_SPENT: Final = 0.12
 """POOR, where the learning rate was spent as well: 0.16; healthy runs with schedules 0.07 at most."""
 
+GONE: Final = 1e-5
+"""SPENT, of a learning rate that is as good as zero for half of training. No schedule is meant so, whatever is left of
+the loss (which must be more than a part in fifty): what training time was given is not used."""
+
+LEFT: Final = 0.02
+
 FALLING: Final = 0.05
 """Of the loss, lost in the last third. Healthy runs that are this poor still fall by 0.15 and more."""
 
@@ -40,9 +46,11 @@ def look(chart: Chart) -> Finding | Unknown | None:
     seen, left = course(chart), room(chart)
     if seen is None or chart.steps < FEWEST or len(seen.values) < EVALUATIONS:
         return Unknown(f"at least {FEWEST} steps and {EVALUATIONS} evaluations")
+    spent = _spent(chart)
+    if spent is not None and spent.value < GONE and seen.kept > LEFT:
+        return _over(chart, seen, spent)
     if left is None:
         return Unknown("what nearest neighbours reach on the training rows, and the accuracy or R2 there")
-    spent = _spent(chart)
     poor = POOR if spent is None else POOR_AND_SPENT
     falling, (first, last) = fall(seen), thirds(seen)
     still = falling > FALLING or (falls(seen) and last > STRAIGHT * first)
@@ -64,6 +72,21 @@ def look(chart: Chart) -> Finding | Unknown | None:
         0.75 if spent is None else 0.85,
         since=since,
         remedies=_remedies(chart) if spent is None else (_keep_the_rate(chart), *_remedies(chart)),
+    )
+
+
+def _over(chart: Chart, seen: Course, spent: Evidence) -> Finding:
+    """For half of training or more nothing could change."""
+    rates = chart.series("lr/0")
+    last = int(rates.x[np.flatnonzero(rates.y > GONE * rates.y.max())[-1]])
+    stands = f"Since step {last:,} of {chart.steps:,} the learning rate is as good as zero"
+    says = f"{stands}, and the training loss stands at {two_digits(seen.level)}."
+    return Finding(
+        f"The loss is on a plateau because the learning rate is gone. {says}",
+        (spent, Evidence("lr/0", last / chart.steps, 0.5, f"{stands}.")),
+        0.9,
+        since=last,
+        remedies=(_keep_the_rate(chart), *_remedies(chart)),
     )
 
 

@@ -164,7 +164,7 @@ class Updates:
         self._may_clip = self.gradients.rewritten()
         gradients, clipped = self._gradients(named)
         self._count(named)
-        self._clipped = {} if clipped is None else {"clip/norm_before": clipped}
+        self._clipped = clipped
         outputs, targets, task = _judged(seen, reading)
         inputs = None if seen is None else seen.first
         rows = len(next((each for each in (outputs, targets, inputs) if each is not None), ()))
@@ -207,23 +207,23 @@ class Updates:
         self._values, self._raw = {}, []
         return floats if self.first else {name: it for name, it in floats.items() if not name.endswith("/all")}
 
-    def _gradients(self, named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], float | None]:
-        """The gradients as they were before clipping, and their norm if they were clipped."""
+    def _gradients(self, named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """The gradients as they were before clipping; and if they were clipped, their norm before and after."""
         scale = getattr(self.optimizer, "grad_scale", None)  # a fused optimizer divides by it itself
         gradients = {name: _dense(p) if scale is None else _dense(p) / scale for name, p in named.items()}
         if not self._raw or not self._may_clip:
-            return gradients, None
+            return gradients, {}
         now = torch.stack(norms(gradients.values())).double()
         before = torch.stack(self._raw).double()
         for each in self._scales:
             before = before / each
         total, left = float(before.norm()), float(now.norm())
         if not left < CLIPPED * total < float("inf"):
-            return gradients, None
+            return gradients, {}
         shares = now[before > 0] / before[before > 0]
         if float(shares.max() - shares.min()) < 1e-2 * float(shares.max()):  # by norm, so it can be undone
             gradients = {name: gradient * (total / left) for name, gradient in gradients.items()}
-        return gradients, total
+        return gradients, {"clip/norm_before": total, "clip/norm_after": left}
 
     def _count(self, named: Mapping[str, Tensor]) -> None:
         """Which parameters ever got a gradient, and one that is not zero."""
