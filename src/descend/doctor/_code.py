@@ -24,6 +24,7 @@ STEPS_TOO_LONG: Final = frozenset(
     {
         "clipping_always",
         "dead_relus",
+        "deaf_network",
         "exploding_gradients",
         "loss_spikes",
         "lr_too_high",

@@ -11,7 +11,7 @@ from typing import Final
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
-from descend.doctor._code import facts
+from descend.doctor._code import LEARNS_NOTHING, facts
 
 DIFFERENCE: Final = 1e-2  # of the outputs' spread; rounding leaves 1e-6, and what the rows do to each other is about 1
 
@@ -63,5 +63,5 @@ batch_dependence = Check(
     ),
     look_alike="Batch norm, which in evaluation mode uses running statistics, and layer norm, which has one row only.",
     source="Karpathy 2019, A recipe for training neural networks: use backprop to chart dependencies",
-    explains=frozenset({"preprocessing_mismatch"}),
+    explains=LEARNS_NOTHING | {"overfitting", "preprocessing_mismatch", "running_statistics"},
 )

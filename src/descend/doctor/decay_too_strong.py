@@ -140,6 +140,8 @@ decay_too_strong = Check(
             "underfitting",
             "plateau",
             "chance_level",
+            "dead_relus",
+            "lr_too_low",
             "lr_too_high",
             "update_ratio",
             "vanishing_gradients",

@@ -74,4 +74,5 @@ evaluated_in_training_mode = Check(
     near_miss=Example(fault="monte_carlo_dropout", data="digits", model="mlp", width=32, dropout=0.5, lr=0.3, epochs=4),
     look_alike="Dropout kept on purpose in a model in evaluation mode, to see how sure it is.",
     source="Srivastava et al. 2014; Ioffe & Szegedy 2015, algorithm 2",
+    explains=frozenset({"overfitting", "running_statistics"}),
 )

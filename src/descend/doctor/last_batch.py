@@ -149,5 +149,5 @@ last_batch = Check(
     ),
     look_alike="A last batch that is nearly whole, weighted by its rows, or left out.",
     source="PyTorch, documentation of DataLoader (drop_last) and of the losses (reduction: the mean of a batch)",
-    explains=frozenset({"loss_spikes", "lr_too_high", "noisy_batches", "plateau"}),
+    explains=frozenset({"loss_spikes", "lr_too_high", "noisy_batches", "plateau", "underfitting", "update_ratio"}),
 )

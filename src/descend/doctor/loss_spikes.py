@@ -178,4 +178,5 @@ loss_spikes = Check(
     near_miss=Example(data="moons", model="mlp", width=16, optimizer="adam", lr=3e-3, batch_size=2, steps=800),
     look_alike="The losses of small batches, which scatter by themselves; the rise after a schedule's restart.",
     source="Molybog et al. 2023, A theory on Adam instability; Chowdhery et al. 2022, PaLM, section 5.1",
+    explains=frozenset({"plateau", "underfitting"}),
 )

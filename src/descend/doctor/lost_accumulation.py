@@ -63,5 +63,5 @@ lost_accumulation = Check(
     ),
     look_alike="Gradients accumulated as they should be; and methods that look twice at a batch before a step (SAM).",
     source="PyTorch, documentation of torch.Tensor.backward: gradients accumulate in the leaves",
-    explains=frozenset({"lr_too_low", "noisy_batches", "underfitting"}),
+    explains=frozenset({"loss_spikes", "lr_too_high", "lr_too_low", "noisy_batches", "plateau", "underfitting"}),
 )

@@ -141,5 +141,14 @@ lr_too_low = Check(
     near_miss=Example(data="moons", noise=0.5, rows=1000, model="mlp", width=16, optimizer="adam", lr=2e-3, epochs=20),
     look_alike="Convergence to a loss that noisy targets keep high: updates are small there too, but the fall curved.",
     source="Stanford CS231n, Neural Networks Part 3, ratio of weights to updates",
-    explains=frozenset({"cannot_overfit_one_batch", "chance_level", "plateau", "underfitting", "update_ratio"}),
+    explains=frozenset(
+        {
+            "cannot_overfit_one_batch",
+            "chance_level",
+            "minority_never_predicted",
+            "plateau",
+            "underfitting",
+            "update_ratio",
+        }
+    ),
 )

@@ -95,5 +95,5 @@ mislabelled = Check(
     near_miss=Example(fault="none", data="blobs", rows=600, noise=1.4, model="mlp", width=32, lr=0.1, epochs=8),
     look_alike="Classes that overlap: the labels of both splits are contradicted alike.",
     source="Zhang et al. 2017, Understanding deep learning requires rethinking generalization; Northcutt et al. 2021",
-    explains=frozenset({"overfitting", "underfitting", "plateau", "noisy_batches"}),
+    explains=frozenset({"loss_spikes", "lr_too_low", "noisy_batches", "overfitting", "plateau", "underfitting"}),
 )

@@ -157,5 +157,5 @@ noisy_batches = Check(
     ),
     look_alike="Losses of small batches that scatter, each of other rows, while the loss over all rows gets lower.",
     source="Bottou, Curtis & Nocedal 2018, section 4; McCandlish et al. 2018, large-batch training",
-    explains=frozenset({"loss_spikes", "plateau", "underfitting"}),
+    explains=frozenset({"dead_relus", "loss_spikes", "plateau", "saturated_units", "underfitting"}),
 )

@@ -15,7 +15,7 @@ import numpy as np
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
-from descend.doctor._code import counted
+from descend.doctor._code import LEARNS_NOTHING, counted
 
 EPOCHS: Final = 2.0  # that must have passed, for the two clocks to differ
 UPDATES: Final = 3.0  # of an epoch at least, for the same reason
@@ -104,5 +104,5 @@ scheduler_clock = Check(
     near_miss=Example(fault="none", data="moons", model="mlp", width=32, lr=0.5, schedule="one_cycle", epochs=20),
     look_alike="Schedules that count updates and are stepped with them: one-cycle, warm-up, cyclic, warm restarts.",
     source="PyTorch, documentation of torch.optim.lr_scheduler: how to adjust the learning rate",
-    explains=frozenset({"lr_too_low", "plateau", "underfitting", "update_ratio"}),
+    explains=LEARNS_NOTHING | {"loss_spikes", "lr_too_high", "noisy_batches", "update_ratio"},
 )

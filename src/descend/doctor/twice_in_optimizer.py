@@ -51,5 +51,5 @@ twice_in_optimizer = Check(
     near_miss=Example(fault="two_optimizers", data="moons", model="mlp", width=32, lr=0.1, epochs=10),
     look_alike="Several optimizers, each with parameters of its own, as in a GAN.",
     source="PyTorch, torch.optim.Optimizer.add_param_group, which refuses it within one optimizer",
-    explains=STEPS_TOO_LONG,
+    explains=STEPS_TOO_LONG | {"chance_level", "noisy_batches", "plateau", "underfitting"},
 )

@@ -16,7 +16,7 @@ import numpy as np
 
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
-from descend.doctor._code import LEARNS_NOTHING
+from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
 from descend.doctor._data import CLEAR, DATA, error_of, split
 
 SORTED: Final = (
@@ -124,5 +124,6 @@ unshuffled = Check(
     look_alike="Rows that were mixed once and come in the same order every epoch; sorted rows that are shuffled.",
     source="Bengio 2012, Practical recommendations for gradient-based training of deep architectures, section 3.1.1",
     explains=LEARNS_NOTHING
+    | STEPS_TOO_LONG
     | {"first_loss", "loss_spikes", "noisy_batches", "overfitting", "lr_too_high", "minority_never_predicted"},
 )

@@ -135,7 +135,9 @@ def _swollen(chart: Chart, gone: Progress) -> Finding | None:
         return None
     place = max(growths, key=lambda each: growths[each])
     growth, usual = growths[place], float(np.median(list(growths.values())))
-    if not SWOLLEN * usual < growth < math.inf or growth < SWOLLEN:
+    ends = {each: float(chart.series(f"weight_norm/{each}").y[-1]) for each in growths}
+    largest = all(ends[place] > 2 * end for each, end in ends.items() if each != place)  # not one that began near zero
+    if not max(1.0, usual) * SWOLLEN < growth < math.inf or not largest:
         return None
     says = (
         f"The optimizer has learning rates from {two_digits(min(rates))} to {two_digits(max(rates))}, a factor of "
