@@ -1,7 +1,7 @@
 """What each training problem costs and what its cure is worth: the tables of problems in the README, as Markdown.
 
-    python benchmarks/problems.py            # the four of the course's table, cured with three paired seeds
-    python benchmarks/problems.py --all      # every problem that `descend break` shows, and the same without it
+python benchmarks/problems.py            # the four of the course's table, cured with three paired seeds
+python benchmarks/problems.py --all      # every problem that `descend break` shows, and the same without it
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def cured(problem: str, runs: str) -> str:
     changes = ", ".join(f"`{name}` {old} → {new}" for name, (old, new) in result.changes.items())
     losses = (trials[0].untreated.loss, trials[-1].kept.loss) if trials else (float("nan"), float("nan"))
     told = " → ".join(number(loss) for loss in losses)
-    return f"| {problem.replace('_', ' ')} | {CHECKS[problem].symptom} | {found} | {changes or 'nothing helped'} | {told} |"
+    cells = (problem.replace("_", " "), CHECKS[problem].symptom, found, changes or "nothing helped", told)
+    return f"| {' | '.join(cells)} |"
 
 
 def shown(problem: str, runs: str) -> str:

@@ -1,8 +1,8 @@
 """What a case of the corpus is: a function that trains a network, with a bug in it or without.
 
 A faulty case is written once, as an ordinary PyTorch loop with one boolean: `bug=True` is the faulty run, `bug=False`
-its healthy twin, and the difference between the two is exactly the bug. It is called after its root cause and its half
-("missing_zero_grad_a"). Thresholds of checks are tuned on the runs of half a; half b is only counted.
+its healthy twin, and the difference between the two is exactly the bug. It is called after its root cause and its part
+("missing_zero_grad_a"). Thresholds of checks are tuned on parts a and b; part c is only counted.
 
 Every case returns a score, accuracy or R2 on validation data unless it says otherwise, and higher is better. A healthy
 run must reach `good`, or it is not healthy; a bug whose only sign is a worse model must cost at least `harm`.
@@ -19,8 +19,8 @@ import torch
 
 import descend
 
-Half = Literal["a", "b"]
-HALVES: Final[tuple[Half, ...]] = ("a", "b")
+Part = Literal["a", "b", "c"]
+PARTS: Final[tuple[Part, ...]] = ("a", "b", "c")
 
 CASES: Final[dict[str, Case]] = {}
 """Every case by name: importing the files that hold them fills it."""
@@ -53,7 +53,7 @@ class Case:
     name: str
     cause: str | None
     also: tuple[str, ...]
-    half: Half
+    part: Part
     good: float
     harm: float
     train: Callable[[Desk, bool], float]
@@ -78,21 +78,21 @@ class Case:
 def faulty(
     *, good: float, harm: float = 0.0, also: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Desk, bool], float]], Callable[[Desk, bool], float]]:
-    """Enter a function `CAUSE_HALF(desk, bug)`; a digit may follow, where a half has several: dead_relus_a2."""
+    """Enter a function `CAUSE_PART(desk, bug)`; a digit may follow, where a part has several: dead_relus_a2."""
 
     def enter(train: Callable[[Desk, bool], float]) -> Callable[[Desk, bool], float]:
-        cause, _, half = train.__name__.rstrip("0123456789").rpartition("_")
-        add(Case(train.__name__, cause, also, _half(half), good, harm, train))
+        cause, _, part = train.__name__.rstrip("0123456789").rpartition("_")
+        add(Case(train.__name__, cause, also, _part(part), good, harm, train))
         return train
 
     return enter
 
 
-def healthy(half: Half, *, good: float) -> Callable[[Callable[[Desk], float]], Callable[[Desk], float]]:
+def healthy(part: Part, *, good: float) -> Callable[[Callable[[Desk], float]], Callable[[Desk], float]]:
     """Enter a function `WHAT_IS_ODD(desk)` that trains well."""
 
     def enter(train: Callable[[Desk], float]) -> Callable[[Desk], float]:
-        add(Case(train.__name__, None, (), half, good, 0.0, lambda desk, bug: train(desk)))
+        add(Case(train.__name__, None, (), part, good, 0.0, lambda desk, bug: train(desk)))
         return train
 
     return enter
@@ -104,7 +104,7 @@ def add(case: Case) -> None:
     CASES[case.name] = case
 
 
-def _half(text: str) -> Half:
-    if text not in HALVES:
-        raise ValueError(f"A case ends in its half, _a or _b, not in _{text}.")
-    return "a" if text == "a" else "b"
+def _part(text: str) -> Part:
+    if text not in PARTS:
+        raise ValueError(f"A case ends in its part, {' or '.join(PARTS)}, not in _{text}.")
+    return next(part for part in PARTS if part == text)

@@ -53,7 +53,7 @@ def cure(slip: Slip, runs: Path) -> Cured:
     after = kept[-1].runs[0] if kept else sick
     checks = (slip.cause, *slip.also)
     return Cured(
-        f"{slip.cause}_{slip.half}",
+        f"{slip.cause}_{slip.part}",
         found.before.findings[0].check if found.before.findings else "",
         in_words(found.changes),
         _score(sick),

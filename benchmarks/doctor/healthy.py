@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 import descend
-from benchmarks.doctor.corpus import HALVES, Case, Desk, add, healthy
+from benchmarks.doctor.corpus import PARTS, Case, Desk, add, healthy
 from benchmarks.doctor.pieces import (
     Data,
     Reader,
@@ -91,7 +91,7 @@ def _with(make: Callable[[Parameters], torch.optim.Optimizer], number: int, desk
 
 
 for _number, (_name, _make) in enumerate(OPTIMIZERS.items()):
-    add(Case(_name, None, (), HALVES[_number % 2], 0.8, 0.0, partial(_with, _make, _number)))
+    add(Case(_name, None, (), PARTS[_number % 2], 0.8, 0.0, partial(_with, _make, _number)))
 
 
 @healthy("a", good=0.9)
@@ -1093,4 +1093,4 @@ def _fitted(recipe: Mapping[str, Any], desk: Desk, bug: bool) -> float:
 
 
 for _number, (_name, _recipe, _good) in enumerate(RECIPES):
-    add(Case(_name, None, (), HALVES[_number % 2], _good, 0.0, partial(_fitted, _recipe)))
+    add(Case(_name, None, (), PARTS[_number % 2], _good, 0.0, partial(_fitted, _recipe)))

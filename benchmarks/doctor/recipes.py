@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from benchmarks.doctor.corpus import Case, Desk, Half, add
+from benchmarks.doctor.corpus import Case, Desk, Part, add
 
 DIGITS: Final = {"data": "digits", "model": "mlp", "width": 48, "optimizer": "adam", "lr": 2e-3, "epochs": 12}
 WAVES: Final = {"data": "sines", "model": "mlp", "activation": "tanh", "optimizer": "adam", "lr": 5e-3, "epochs": 60}
@@ -18,7 +18,7 @@ class Slip(NamedTuple):
     """`change` makes `recipe` faulty; `good` and `harm` as in `corpus.faulty`."""
 
     cause: str
-    half: Half
+    part: Part
     recipe: Mapping[str, Any]
     change: Mapping[str, Any]
     good: float
@@ -106,10 +106,10 @@ def _trained(slip: Slip, desk: Desk, bug: bool) -> float:
 for _slip in SLIPS:
     add(
         Case(
-            f"{_slip.cause}_recipe_{_slip.half}",
+            f"{_slip.cause}_recipe_{_slip.part}",
             _slip.cause,
             _slip.also,
-            _slip.half,
+            _slip.part,
             _slip.good,
             _slip.harm,
             partial(_trained, _slip),

@@ -18,7 +18,10 @@ import torch
 
 from benchmarks.doctor.corpus import CASES, Case
 
-FILES: Final = ("code_bugs", "data_problems", "signal_problems", "optimisation_problems", "recipes", "healthy")
+FILES: Final = (
+    *("code_bugs", "data_problems", "signal_problems", "optimisation_problems", "recipes", "healthy"),
+    "held_out",
+)
 SCORES: Final = "scores.json"
 
 

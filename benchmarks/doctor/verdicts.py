@@ -180,7 +180,7 @@ def as_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
         {
             "case": each.case.name,
             "cause": each.case.cause,
-            "half": each.case.half,
+            "part": each.case.part,
             "sick": None if each.sick is None else each.sick.names,
             "well": each.well.names,
             "named": each.named,
