@@ -65,6 +65,10 @@ def broken(*_: object, **__: object) -> None:
     raise ZeroDivisionError("broken on purpose")
 
 
+def unwritten(*_: object, **__: object) -> None:
+    raise OSError("broken on purpose")
+
+
 PLACES = {
     "monitor before the update": ("descend.monitors.grad_norm.grad_norm", Monitor(broken, unit="")),
     "monitor after the update": (
@@ -83,8 +87,9 @@ PLACES = {
     "after the backward pass": ("descend.watching._gradients.Gradients.after_backward", broken),
     "before the update": ("descend.watching._loop.Loop._before_update", broken),
     "after the update": ("descend.watching._gradients.Gradients.updated", broken),
-    "row": ("descend.run.Recorder.log", broken),
-    "note": ("descend.run.Recorder.note", broken),
+    "row": ("descend.run.Recorder.log", unwritten),
+    "note": ("descend.run.Recorder.note", unwritten),
+    "reading": ("descend.facts.rows.read", broken),
     "data": ("descend.facts.data.describe", broken),
     "network": ("descend.facts.network.of", broken),
     "evaluation": ("descend.watching._evaluate.Evaluation._run", broken),

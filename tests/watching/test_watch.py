@@ -245,11 +245,12 @@ def test_a_loss_that_no_backward_pass_shows_can_be_given(watching: Watching) -> 
             parameter.grad = gradient
         watched.loss(loss)
         watched.log({"mine/score": 3.0})
+        watched.log({"mine/score": 4.0})
         optimizer.step()
         optimizer.step()
     assert watched.run.series("loss/batch").y.tolist() == [loss.item()]
     assert watched.run.series("lr/0").x.tolist() == [1, 2]
-    assert watched.run.last("mine/score") == 3.0
+    assert watched.run.series("mine/score").y.tolist() == [3.0], "of two at a step the first stands"
 
 
 def test_evaluations_are_those_of_the_rows_in_evaluation_mode(watching: Watching) -> None:
@@ -349,5 +350,7 @@ def test_a_name_is_taken_once_and_a_monitor_has_to_exist(watching: Watching, tmp
     assert descend.Run(tmp_path / "mine").settings == {"model": "Linear", "optimizer": "SGD", "lr": 0.1, "seed": 3}
     with pytest.raises(RunError, match="exists already"):
         watching(model, optimizer, name="mine")
+    with pytest.raises(RecipeError, match="count steps"):
+        watching(model, optimizer, every=0)
     with pytest.raises(RecipeError, match="grad_norm"):
         watching(model, optimizer, monitors="grad_nrom")

@@ -150,7 +150,7 @@ class Loop:
         self._value = value = self._read_loss(roots)
         if self._reading is None and (self._due or self.record.step < EARLY):
             self.record.guard("graph", self._read, roots)
-        if isinstance(value, float) and not math.isfinite(value):
+        if self._hunts and isinstance(value, float) and not math.isfinite(value):
             self.record.guard("search for NaN", self._hunt)
         for forward in self._forwards:
             forward.end_capture()
@@ -195,7 +195,7 @@ class Loop:
         """The gradients are there, and the parameters are still those that they were taken at."""
         if not self._begun:
             self._first_look()
-        if not self._scales and update.gradients.spoiled():
+        if self._hunts and not self._scales and update.gradients.spoiled():
             self.record.guard("search for NaN", self._hunt)
         if update.due and not update.measured_before:
             self.record.guard("monitors", self._measure, update)
@@ -300,8 +300,6 @@ class Loop:
 
     def _hunt(self) -> None:
         """Say where the first number that is not finite comes from, before the update takes it in."""
-        if not self._hunts:
-            return
         self._hunts -= 1
         for forward in self._forwards:
             seen = forward.latest or forward.passed

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from descend.catalog import Task
+from descend.errors import DescendError
 from descend.facts.graph import Reading
 from descend.facts.optimizer import named_in
 from descend.monitors._monitor import Monitor, Need, Step
@@ -113,8 +114,9 @@ class Updates:
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def end(self) -> None:
-        """The update has been made."""
-        self._in_closure = False
+        """The update has been made, and measured if it was due."""
+        self._in_closure = self.due = False
+        self._step = None
 
     @property
     def searches(self) -> bool:
@@ -160,7 +162,7 @@ class Updates:
         """Show the monitors the step before the update."""
         named = self.named()
         if not named:
-            return
+            return  # there is nothing to train
         self._may_clip = self.gradients.rewritten()
         gradients, clipped = self._gradients(named)
         self._count(named)
@@ -201,7 +203,7 @@ class Updates:
         """Show them the step after the update. Everything measured, in one transfer."""
         step, self._step = self._step, None
         assert step is not None, "measure_before comes first"
-        self.due, self._measured = False, True
+        self._measured = True
         values = self._values | self._panel.measure(step, "after", self._missing)
         floats = read({name: value.float() for name, value in values.items()}) | self._clipped
         self._values, self._raw = {}, []
@@ -245,7 +247,11 @@ class Updates:
 def _inner(optimizer: Optimizer) -> Optimizer:
     """The optimizer inside a wrapper such as Accelerate's, whose steps call it."""
     inner = getattr(optimizer, "optimizer", None)
-    return _inner(inner) if isinstance(inner, Optimizer) else optimizer
+    if isinstance(inner, Optimizer):
+        return _inner(inner)
+    if not hasattr(optimizer, "register_step_post_hook"):
+        raise DescendError(f"{type(optimizer).__name__} is no torch.optim.Optimizer, whose hooks tell when it updates.")
+    return optimizer
 
 
 def _dense(parameter: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Record:
         self.began = time.perf_counter()
         self.paused = 0.0  # seconds that were ours
         self._waiting: list[tuple[int, int, float, Any, dict[str, float]]] = []
-        self._tables: set[tuple[str, ...]] = set()
+        self._tables: dict[tuple[str, ...], int] = {}  # sets of names that were written together, and the last step
         self._off: set[str] = set()
         self._broken = False
 
@@ -52,14 +52,17 @@ class Record:
             self.flush()
 
     def row(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """What was measured besides. Names that vary from row to row do not make a table each time."""
+        """What was measured besides: of two rows of the same names at a step the first stands.
+
+        Names that vary from row to row do not make a table each time.
+        """
         names = tuple(values)
         if names not in self._tables and len(self._tables) >= TABLES:
             known = [table for table in self._tables if set(table) <= set(names)]
             names = max(known, key=len, default=())
-        if names:
-            self._tables.add(names)
-            step = self.step if step is None else step
+        step = self.step if step is None else step
+        if names and self._tables.get(names, -1) < step:
+            self._tables[names] = step
             row = {name: values[name] for name in names}
             self._put(self.recorder.log, step, self.examples, self.seconds, row)
 
@@ -120,7 +123,7 @@ class Record:
             return
         try:
             write(*arguments, **details)
-        except Exception as error:
+        except (OSError, DescendError) as error:
             self._broken = True
             self._warn(f"Watching ends at step {self.step + 1}, training goes on: {type(error).__name__}: {error}")
 

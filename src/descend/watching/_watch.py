@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from descend.catalog import MONITORS, Value
 from descend.doctor._live import Live
-from descend.errors import RunError
+from descend.errors import RecipeError, RunError
 from descend.facts import rows
 from descend.facts.network import unwrapped
 from descend.facts.optimizer import named_in
@@ -68,8 +68,10 @@ def watch(
     In a distributed run rank 0 records, and the loss is that of its own rows. Inside a module that `torch.compile`
     runs activations cannot be seen.
 
-    Raises RunError if a run called `name` exists, RecipeError for an unknown monitor.
+    Raises RunError if a run called `name` exists, RecipeError for an unknown monitor or an `every` below 1.
     """
+    if every < 1 or (evaluate_every is not None and evaluate_every < 1):
+        raise RecipeError(f"every is {every} and evaluate_every is {evaluate_every}, but both count steps: from 1 on.")
     for wanted in set(monitors.split(",")) - {"default", "all", "none"}:
         MONITORS.require(wanted)
     if _rank():
@@ -92,7 +94,15 @@ def watch(
             parameters=sum(parameter.numel() for _, parameter in named_in(models)),
             versions={"descend": version("descend"), "torch": torch.__version__},
         )
-        splits = {split: rows.read(data) for split, data in (("train", train), ("validation", validation))}
+        splits: dict[str, rows.Rows] = {}
+
+        def read(split: str, data: Data) -> None:
+            found = None if data is None else rows.read(data)
+            if found is not None:
+                splits[split] = found
+
+        record.guard("training data", read, "train", train)
+        record.guard("validation data", read, "validation", validation)
         loop = Loop(
             record,
             models,
@@ -100,7 +110,7 @@ def watch(
             chosen(monitors),
             every,
             loss,
-            {split: read for split, read in splits.items() if read is not None},
+            splits,
             scheduler,
             evaluate_every,
             Live(record.recorder) if doctor else None,
@@ -131,13 +141,12 @@ class Watch:
     def loss(self, value: float | Tensor) -> None:
         """The loss of the coming update, where the backward pass does not show it."""
         if self._loop is not None:
-            self._loop.given_loss = value.item() if isinstance(value, Tensor) else value
+            self._loop.given_loss = float(_number(value))
 
     def log(self, values: Mapping[str, float | Tensor]) -> None:
         """Add series of your own, at the current step."""
         if self._record is not None:
-            plain = {name: value.item() if isinstance(value, Tensor) else value for name, value in values.items()}
-            self._record.row(plain)
+            self._record.row({name: float(_number(value)) for name, value in values.items()})
 
     def close(self) -> None:
         """End the record, and leave no hook behind. May be called twice."""
@@ -148,7 +157,8 @@ def _close(loop: Loop | None, error: BaseException | None) -> None:
     """End the record of a loop that is over, or that has failed."""
     if loop is None or not loop.record.open:
         return
-    failed = error is not None and not isinstance(error, GeneratorExit)
+    done = isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code)
+    failed = error is not None and not done
     loop.detach()
     loop.end(finished=not failed)
     if failed:
@@ -176,6 +186,11 @@ def _close_all() -> None:
     """Close what a script has left open, also where it ends by an exception."""
     for loop in list(_OPEN):
         _close(loop, getattr(sys, "last_value", None))
+
+
+def _number(value: float | Tensor) -> float:
+    """The number in a tensor, which may belong to a graph."""
+    return value.item() if isinstance(value, Tensor) else value
 
 
 def _rank() -> int:
