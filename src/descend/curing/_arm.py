@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ class Arm:
     """One way to train, with every seed. `fires` says of each run whether the check still finds its problem.
 
     `ratio` is that of the losses to the untreated arm's, seed by seed; None for the untreated arm itself, and where
-    the validation rows are others, so that losses cannot be compared. `change` made the recipe from the untreated one.
+    the validation rows are others, so that losses cannot be compared.
     """
 
     what: str
@@ -54,7 +54,6 @@ class Arm:
     measure: str | None = None
     losses: tuple[float, ...] = ()
     ratio: Ratio | None = None
-    change: Callable[[Recipe], Recipe] | None = None
 
     @property
     def gone(self) -> bool:

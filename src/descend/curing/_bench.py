@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
-from descend.curing._arm import BETTER, Arm, judged, measure, ratio
+from descend.catalog import Value
+from descend.curing._arm import BETTER, Arm, changes, judged, measure, ratio
 from descend.doctor._judge import diagnose
 from descend.errors import DescendError
 from descend.recipe import Recipe
 from descend.run import Run, new_folder
 
-AGAIN: Final = 2  # times that a change is made once more
-PATIENCE: Final = 2.0  # seconds of training, beyond which a change is not made again
 APART: Final = 1000  # between the first seed and the one that choices are made with
 HALF_DECADES: Final = 6  # that a search of the learning rate goes to either side: a factor of 1000
 UNTREATED: Final = "untreated"
@@ -96,27 +95,17 @@ class Bench:
                 break
         return _rate(start, best)
 
-    def again(self, recipe: Recipe, change: Callable[[Recipe], Recipe]) -> Recipe:
-        """The recipe with a change made again, as long as that lowers the validation loss: wider, then wider still."""
-        loss = self._loss(recipe)
-        for _ in range(AGAIN):
-            further = change(recipe)
-            if self.cut(further) == self.cut(recipe) or self.seconds(recipe) > PATIENCE:
-                break
-            try:
-                next_loss = self._loss(further)
-            except DescendError:  # further than this the recipe cannot go
-                break
-            if not next_loss < BETTER * loss:
-                break
-            recipe, loss = further, next_loss
-        return recipe
+    def again(self, before: Recipe, after: Recipe) -> Recipe:
+        """The recipe with its change made once more, if that lowers the validation loss: width 2 to 16 becomes 128.
 
-    def seconds(self, recipe: Recipe) -> float:
-        """Seconds of training of the last run of a recipe."""
-        return max(
-            run.seconds for trained, run in self.done.items() if trained.but(seed=0) == self.cut(recipe).but(seed=0)
-        )
+        Not twice more: a network 512 times as wide took minutes where all else took seconds.
+        """
+        try:
+            further = _further(before, after)
+            better = self.cut(further) != self.cut(after) and self._loss(further) < BETTER * self._loss(after)
+        except DescendError:  # further than this the recipe cannot go
+            return after
+        return further if better else after
 
     def _loss(self, recipe: Recipe) -> float:
         """The loss with a seed that no arm is judged by, so that a choice does not flatter itself."""
@@ -128,6 +117,20 @@ def _arm(arm: Arm, runs: tuple[Run, ...], check: str, by: str | None) -> Arm:
     """An arm with the runs that it has come to."""
     fires = tuple(not diagnose(run, checks=[check]).healthy for run in runs)
     return replace(arm, runs=runs, fires=fires, measure=by, losses=tuple(judged(run, by) for run in runs) if by else ())
+
+
+def _further(before: Recipe, after: Recipe) -> Recipe:
+    """The recipe with the same factor once more on every number that was changed; but training gets no longer."""
+    numbers: dict[str, float] = {}
+    for name, (old, new) in changes(before, after).items():
+        if name not in ("epochs", "steps") and _is_positive(old) and _is_positive(new):
+            again = float(new) ** 2 / float(old)
+            numbers[name] = round(again) if isinstance(new, int) else float(f"{again:.2g}")
+    return after.but(**numbers)
+
+
+def _is_positive(value: Value) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _rate(start: float, step: int) -> float:
