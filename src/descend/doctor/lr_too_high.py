@@ -30,6 +30,7 @@ from descend.doctor._training import (
     course,
     limit_of,
     outliers,
+    room,
     rows_of,
     steady_rate,
     update_ratios,
@@ -65,6 +66,10 @@ STUCK: Final = 0.1
 (edge of stability, momentum), and they learn."""
 
 LITTLE: Final = 0.1  # of the first loss: a run that never lost as much has not learned
+
+POOR: Final = 0.2
+"""Of the way from chance to the nearest neighbours, that is left to a run that never learns: 0.9 and more. A linear
+model of classes that overlap, whose weights began well, has nothing left and long updates (0.04 of their length)."""
 
 LOST: Final = 0.3
 """Of the progress, that is lost again and stays lost: sick runs 0.22 to 1, healthy ones 0.1 at most."""
@@ -218,12 +223,16 @@ def _lost(chart: Chart, seen: Course) -> Case | None:
         f"The update of step {step:,} has {percent(longest)} of the length of the weights; 0.1 % to 1 % is usual.",
     )
     if progress < LITTLE * seen.start:
-        thrashes = longest > STUCK or float(np.median(ratios.y[len(ratios.y) // 2 :])) > UPDATE / 2
-        if not thrashes or not _weights_live(chart):
+        left = room(chart)
+        thrashes = longest > STUCK or (
+            left is not None and float(np.median(ratios.y[len(ratios.y) // 2 :])) > UPDATE / 2
+        )
+        done = left is not None and left.share < POOR  # noisy data, and weights that began where they should be
+        if not thrashes or done or not _weights_live(chart):
             return None
-        left = f"the loss still has {percent(seen.kept)} of its first value"
-        evidence = (Evidence(seen.series, seen.kept, 1 - LITTLE, f"{left}.".capitalize()), update)
-        return Case(f"updates have up to {percent(longest)} of the weights' length, and {left}.", evidence, 0.75, 1, 10)
+        says = f"the loss still has {percent(seen.kept)} of its first value"
+        evidence = (Evidence(seen.series, seen.kept, 1 - LITTLE, f"{says}.".capitalize()), update)
+        return Case(f"updates have up to {percent(longest)} of the weights' length, and {says}.", evidence, 0.75, 1, 10)
     lost = (seen.level - seen.best) / progress
     if lost < LOST or seen.level < KEPT * seen.start:
         return None

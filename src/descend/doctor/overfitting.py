@@ -19,7 +19,7 @@ from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._signals import percent, remedy, two_digits
 from descend.doctor._statistics import jitter
-from descend.doctor._training import number, optimizer, rows_of, steps_an_epoch
+from descend.doctor._training import number, optimizer, steps_an_epoch
 from descend.run import Floats
 
 EVALUATIONS: Final = 8
@@ -35,6 +35,8 @@ too."""
 
 FAR: Final = 0.15
 """The same where the rise speaks for itself, however few the validation rows are: healthy runs 0.12 at most."""
+
+ROWS: Final = 20  # of validation, for that: of eight, a single one that is wrong for certain made a rise of 180 %
 
 NOISE: Final = 3.0
 """The rise, over its scatter from one evaluation to the next (overfitted runs 2 to 113; noise alone 1)."""
@@ -87,7 +89,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
         return None
     gap = _gap(chart)
     apart = gap is not None and gap.errors > STANDARD_ERRORS
-    if not apart and of_start < FAR:
+    if not apart and (of_start < FAR or _answers(chart, "validation") < ROWS):
         return None
     since = int(common[lowest])
     epoch = steps_an_epoch(chart)
@@ -128,10 +130,16 @@ def _medians_of_three(values: Floats) -> Floats:
     return medians
 
 
+def _answers(chart: Chart, split: str) -> int:
+    """Rows of a split that are evaluated; of sequences with a target at each position, positions."""
+    rows = chart.fact("evaluation", f"rows_{split}") or chart.fact("data", split, "rows") or 0
+    positions = chart.fact("data", split, "target_shape") or ()
+    return int(rows * (positions[0] if positions and chart.fact("data", split, "task") == "sequence" else 1))
+
+
 def _gap(chart: Chart) -> Gap | None:
     """Accuracy or R2 on training against validation rows, at the end."""
-    rows = chart.fact("evaluation", "rows_validation") or chart.fact("data", "validation", "rows")
-    trained = chart.fact("evaluation", "rows_train") or rows_of(chart)
+    rows, trained = _answers(chart, "validation"), _answers(chart, "train")
     if not rows or not trained:
         return None
     for measure in ("accuracy", "r2"):
