@@ -198,3 +198,43 @@ def test_a_number_by_which_a_loss_was_multiplied_is_told_from_a_scalers_tensor()
     assert (graph.name_of(node), number, [each.item() for each in tensors]) == ("MseLoss", 0.25, [1024.0])
     node, number, tensors = graph.unscaled((loss * NUMBERS).sum().grad_fn)
     assert (graph.name_of(node), number, tensors) == ("Sum", 1.0, [])
+
+
+class Names(nn.Module):
+    """As in PyTorch's tutorial on names: a sequence of letters, one word at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.RNN(4, 8), nn.Linear(8, 3)
+
+    def forward(self, letters: Tensor) -> Tensor:
+        return self.head(self.rnn(letters)[1][0])
+
+
+@pytest.mark.parametrize("together", [sum, lambda losses: torch.stack(losses).sum()])
+def test_losses_that_were_added_up_one_by_one_count_as_one_of_their_mean(
+    watching: Watching, together: Callable[[list[Tensor]], Tensor]
+) -> None:
+    torch.manual_seed(0)
+    model = Names()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watching(model, optimizer) as watched:
+        words = [torch.randn(5 + row, 1, 4) for row in range(6)]
+        losses = [nn.functional.cross_entropy(model(word), CLASSES[row : row + 1]) for row, word in enumerate(words)]
+        together(losses).backward()
+        optimizer.step()
+    found = facts(watched)
+    assert found["graph"]["terms"] == 6
+    assert found["start"]["loss"] == pytest.approx(sum(loss.item() for loss in losses) / 6, rel=1e-6)
+    assert watched.run.series("loss/batch", x="examples").x.tolist() == [6]
+
+
+def test_rows_are_counted_also_where_the_sequence_comes_first(watching: Watching) -> None:
+    model = nn.RNN(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watching(model, optimizer) as watched:
+        for length in (7, 7, 9):
+            nn.functional.cross_entropy(model(torch.randn(length, 32, 4))[1][0], CLASSES).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert watched.run.series("loss/batch", x="examples").x.tolist() == [32, 64, 96]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -48,7 +48,7 @@ ACTIVATIONS: Final = {
     "LogSigmoid": "log_sigmoid",
 }
 ARITHMETIC: Final = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Mean", "Sum", "MaskedFill", *VIEWS})
-NEAR: Final = 64  # nodes from the root within which the loss is looked for: label smoothing puts it behind 4
+NEAR: Final = 512  # nodes from the root within which losses are looked for: a sum over a sequence has two a position
 DEEP: Final = 40  # operations that `ops` lists
 
 
@@ -62,6 +62,9 @@ class Reading:
     given: dict[str, Any] = field(default_factory=dict)
     last_op: str | None = None
     ops: list[str] = field(default_factory=list)
+    terms: int = 1  # losses of this kind that were added up: those of the positions of a sequence
+    share: float = 1.0  # what the whole is to be multiplied by to be the mean of its terms
+    mixed: bool = False  # whether losses of other kinds were added to it
 
 
 def name_of(node: Node) -> str:
@@ -121,10 +124,15 @@ def read(root: Tensor, model_output: Tensor | None = None, *, closely: bool = Tr
     node, number, _ = unscaled(root.grad_fn)
     if node is None:
         return Reading()
-    found = _loss_in(node)
-    if found is None:
+    losses = _losses_in(node)
+    if not losses:
         return Reading(ops=_ops(node))
+    found = losses[0]
     reading = _reading(*found)
+    reading.terms = sum(kind == found[0] for kind, _ in losses)
+    reading.mixed = reading.terms < len(losses)
+    averaged = name_of(node) == "Mean" or abs(number * reading.terms - 1) < 1e-6
+    reading.share = 1.0 if averaged else 1 / reading.terms
     if model_output is not None and (reading.output is None or (closely and _made(model_output, reading))):
         reading.output = model_output
     if not closely:
@@ -145,21 +153,20 @@ def _made(output: Tensor, reading: Reading) -> bool:
 # --- which loss it is -------------------------------------------------------------------------------------------------
 
 
-def _loss_in(node: Node) -> tuple[str, Node] | None:
-    """The loss nearest to the root and its node, also behind sums with other terms."""
-    for each in walk([node], NEAR):
+def _losses_in(node: Node) -> list[tuple[str, Node]]:
+    """The losses that were added up to make this node, the nearest first."""
+    found: list[tuple[str, Node]] = []
+    for each in walk([node], NEAR, through=lambda each: name_of(each) in ARITHMETIC):
         name = name_of(each)
         if name in LOSSES:
-            return LOSSES[name], each
-        if name == "Pow" and getattr(each, "_saved_exponent", None) == 2 and _next(each, "Sub"):
-            return "mse", each
-        if name == "Abs" and _next(each, "Sub"):
-            return "l1", each
-        if name == "LogSoftmax":
-            return "cross_entropy", each  # with targets that are probabilities, or written out by hand
-        if name not in ARITHMETIC:
-            break
-    return None
+            found.append((LOSSES[name], each))
+        elif name == "Pow" and getattr(each, "_saved_exponent", None) == 2 and _next(each, "Sub"):
+            found.append(("mse", each))
+        elif name == "Abs" and _next(each, "Sub"):
+            found.append(("l1", each))
+        elif name == "LogSoftmax" and not any(_next(loss, "LogSoftmax") is each for _, loss in found):
+            found.append(("cross_entropy", each))  # with targets that are probabilities, or written out by hand
+    return found
 
 
 def _next(node: Node, name: str) -> Node | None:
@@ -286,15 +293,17 @@ def _ops(node: Node | None) -> list[str]:
     return names
 
 
-def walk(nodes: list[Node], most: float = math.inf) -> Iterator[Node]:
-    """Each node once, nearest first."""
+def walk(
+    nodes: list[Node], most: float = math.inf, *, through: Callable[[Node], bool] = lambda node: True
+) -> Iterator[Node]:
+    """Each node once, nearest first; what lies behind a node only where `through` says so."""
     queue, seen = list(nodes), set(nodes)
     position = 0
     while position < len(queue) and position < most:
         node = queue[position]
         position += 1
         yield node
-        for each, _ in node.next_functions:
+        for each, _ in node.next_functions if through(node) else ():
             if each is not None and each not in seen:
                 seen.add(each)
                 queue.append(each)

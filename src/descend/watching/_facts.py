@@ -86,13 +86,15 @@ class Graph:
                 "ops": reading.ops,
                 "given": reading.given,
                 "last_op": reading.last_op,
+                "terms": reading.terms,
                 "unreached": self._unreached(parameters),
             }
         }
         if record.step == 1 and loss is not None:
             classes = shape[1] if shape and len(shape) > 1 and reading.loss in ("cross_entropy", "nll") else None
             targets = torch.zeros(0) if reading.target is None else reading.target
-            topics["start"] = start.of(float(loss), reading.loss, targets, classes)
+            kind = None if reading.mixed else reading.loss
+            topics["start"] = start.of(float(loss) * reading.share, kind, targets, classes)
         record.facts(**topics)
         if record.step >= EARLY:
             reading.output = reading.target = None  # a batch is not kept

@@ -59,7 +59,11 @@ class Loop:
         self._factor, self._scales, self._summed = 1.0, list[Tensor](), False
         self._target: Tensor | None = None
         self._share: float | None = None  # what a loop that accumulates gradients multiplies its losses by
-        self._batch = 0  # rows, where the inputs do not show them
+        self._batch, self._axis, self._one_by_one = (
+            0,
+            0,
+            False,
+        )  # rows, where the inputs show them and where they do not
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         self._processes = torch.distributed.get_world_size() if distributed else 1  # each with as many rows
         self._hunts = HUNTS
@@ -168,12 +172,20 @@ class Loop:
 
     def _read(self, roots: Sequence[Tensor]) -> None:
         """Look at the graph of the loss."""
-        output = next((seen.output for each in self._forwards if (seen := each.shown) is not None), None)
+        shown = [seen for each in self._forwards if (seen := each.shown) is not None]
+        output = next((seen.output for seen in shown), None)
         self._reading = self._graph.read(roots[0], output)
         if self.record.step < EARLY:
             self._graph.reach(roots)
         if self._reading.target is not None:
-            self._batch = len(self._reading.target)
+            self._learn_rows(len(self._reading.target), next((s.first for s in shown if s.first is not None), None))
+
+    def _learn_rows(self, targets: int, first: Tensor | None) -> None:
+        """Where the examples of a batch are counted: a sequence may come before the rows, or one example at a time."""
+        assert self._reading is not None
+        self._batch, self._one_by_one = targets * self._reading.terms, self._reading.terms > 1
+        sequence_first = first is not None and first.dim() > 2 and first.shape[0] != targets == first.shape[1]
+        self._axis = 1 if sequence_first else 0
 
     def _after_backward(self) -> None:
         self.record.examples += self._rows() * self._processes
@@ -189,7 +201,9 @@ class Loop:
         firsts = [seen.first for each in self._forwards if (seen := each.latest) is not None]
         if not firsts:
             return 0 if any(each.modes.train_steps for each in self._forwards) else self._batch
-        return max([self._batch if first is None else first.shape[0] for first in firsts])
+        if self._one_by_one:
+            return self._batch
+        return max([self._batch if first is None else first.shape[self._axis] for first in firsts])
 
     def _before_update(self, update: Updates) -> None:
         """The gradients are there, and the parameters are still those that they were taken at."""

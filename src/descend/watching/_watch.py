@@ -24,6 +24,7 @@ from descend.facts.network import unwrapped
 from descend.facts.optimizer import named_in
 from descend.monitors._monitor import chosen
 from descend.run import Run, new_folder, run_folder
+from descend.watching._arguments import require
 from descend.watching._loop import Loop
 from descend.watching._record import Record
 
@@ -74,10 +75,11 @@ def watch(
         raise RecipeError(f"every is {every} and evaluate_every is {evaluate_every}, but both count steps: from 1 on.")
     for wanted in set(monitors.split(",")) - {"default", "all", "none"}:
         MONITORS.require(wanted)
+    models = dict(model) if isinstance(model, Mapping) else {"model": model}
+    optimizers = list(optimizer) if isinstance(optimizer, (list, tuple)) else [optimizer]
+    require(models.values(), optimizers, loss, scheduler)
     if _rank():
         return Watch()
-    models = dict(model) if isinstance(model, Mapping) else {"model": model}
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
     known: dict[str, Value] = {
         "model": ", ".join(type(unwrapped(each)).__name__ for each in models.values()),
         "optimizer": ", ".join(type(each).__name__ for each in optimizers),
