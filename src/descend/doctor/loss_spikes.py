@@ -132,9 +132,9 @@ def _above_course(losses: Floats, width: int) -> tuple[Floats, Floats, float]:
     count = len(losses) // width
     means = np.log(np.maximum(losses[: count * width], 0).reshape(count, width).mean(axis=1) + FLOOR)
     above = np.full(count, -np.inf)
-    for place in range(2, count - 2):
-        before, after = means[max(0, place - AROUND) : place], means[place + 1 : place + 1 + AROUND]
-        above[place] = means[place] - max(np.median(before), np.median(after))
+    if count > 2 * AROUND:
+        around = moving_median(means, AROUND)
+        above[AROUND:-AROUND] = means[AROUND:-AROUND] - np.maximum(around[: -AROUND - 1], around[AROUND + 1 :])
     return means, above, spread(np.diff(means)) / 2**0.5
 
 
