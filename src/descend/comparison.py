@@ -146,8 +146,8 @@ class Comparison:
         """
         if watched := [run.name for run in runs if run.watched]:
             raise RunError(
-                f"Runs are compared by their recipes, seed by seed, but {', '.join(watched)} watched a training loop of "
-                "its own and has none. `descend report` shows any runs side by side."
+                f"Runs are compared by their recipes, seed by seed, but {', '.join(watched)} watched a loop of its own "
+                "and has none. `descend report` shows any runs side by side."
             )
         groups = {label: {run.recipe.seed: run for run in group} for label, group in variants(runs).items()}
         _require_comparable({label: next(iter(group.values())).recipe for label, group in groups.items()})

@@ -18,6 +18,7 @@ from descend.doctor._judge import Diagnosis, judge
 from descend.errors import DescendError
 from descend.facts import network, optimizer, rows
 from descend.facts.network import STOCHASTIC, unwrapped
+from descend.watching._arguments import require
 from descend.watching._forward import first_tensor
 from descend.watching._watch import watch
 
@@ -26,6 +27,9 @@ ONE_BATCH: Final = 16  # rows to learn by heart: few enough for any model that c
 LEARNING_RATES: Final = (1e-2, 1e-3)  # of Adam; a model that fails with both is not held up by its learning rate
 TRIES: Final = 150  # steps with each
 FITTED: Final = 0.05  # of the first loss: then it has learned the batch
+
+STOPS: Final = frozenset({"label_range", "loss_mismatch", "no_gradient"})
+"""Findings that say why a step cannot be taken."""
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -43,6 +47,7 @@ def preflight(
 
     Raises DescendError where a step cannot be taken (it says why), unless a finding explains it.
     """
+    require([model], [optimizer], loss)
     found = rows.read(train)
     if found is None or found.inputs is None or found.targets is None:
         raise DescendError(
@@ -58,9 +63,11 @@ def preflight(
         if error is None and _finite(batches[0][0]):
             facts["one_batch"] = _one_batch(model, loss, batches[0][0][:ONE_BATCH], batches[0][1][:ONE_BATCH])
     diagnosis = judge(Chart(facts=facts))
-    if error is not None and diagnosis.healthy:
+    if error is not None and not STOPS.intersection(finding.check for finding in diagnosis.findings):
         reason = " ".join(str(error).split())
-        raise DescendError(f"The first step cannot be taken: {type(error).__name__}: {reason}") from error
+        also = "".join(f" Found before it: {finding.sentence}" for finding in diagnosis.findings)
+        told = f"{type(error).__name__}: {reason.rstrip('.')}."
+        raise DescendError(f"The first step cannot be taken: {told}{also}") from error
     return diagnosis
 
 
@@ -75,13 +82,15 @@ def _first_steps(
     """The facts that a watched loop of two steps on a copy leaves, and what it raised."""
     twin, its_optimizer = copy.deepcopy((unwrapped(model), optimizing))  # together, so that they share the parameters
     place = _place(twin)
-    error = None
+    error, heard = None, False
     with tempfile.TemporaryDirectory() as runs:
         watched = watch(twin, its_optimizer, train=train, validation=validation, runs=runs, monitors="none")
         try:
             for inputs, targets in batches:
                 its_optimizer.zero_grad()
-                loss(_output(twin(inputs.to(place))), targets.to(place)).backward()
+                outputs = _output(twin(inputs.to(place)))
+                heard = True
+                loss(outputs, targets.to(place)).backward()
                 its_optimizer.step()
         except Exception as raised:
             error = raised
@@ -90,7 +99,7 @@ def _first_steps(
         facts = Chart(watched.run).facts
     # names and membership are those of the user's own objects: a parameter that is no part of the model stays strange
     facts["optimizer"] = optimizer.of({"model": model}, optimizing)
-    facts["network"] = facts.get("network", {}) | {"unregistered": network.unregistered(model)}
+    facts["network"] = network.of(model, batches[0][0].to(place) if heard else None)
     for topic in ("gradients", "modes", "predictions"):
         facts.pop(topic, None)  # of two steps in a loop of ours
     return facts, error

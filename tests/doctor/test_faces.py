@@ -180,7 +180,7 @@ def test_doctor_tells_the_finding_and_what_to_do_next(runs: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("second: finished, 9 steps\n1 problem found, 2 things checked.\n")
     assert "1. lost_accumulation: certain, at hidden.0.weight, since step 1,200" in result.stdout
-    assert result.stdout.endswith("Next: descend cure runs/second\n")
+    assert "Next:" not in result.stdout  # a loop of one's own is changed by its owner
     assert "plateau" not in result.stdout
     assert "plateau: it needs at least 50 steps" in " ".join(run("doctor second --all").stdout.split())
 
@@ -256,7 +256,7 @@ def test_json_has_the_same_shape_for_one_run_and_for_several(runs: Path) -> None
     assert one == second
     assert (one["run"], one["status"], one["steps"], one["healthy"]) == ("second", "finished", 9, False)
     assert one["findings"][0]["page"] == "docs/problems.md#lost_accumulation"
-    assert (one["next"], first["next"]) == ("descend cure runs/second", None)
+    assert (one["next"], first["next"]) == (None, None)
 
 
 def test_only_the_checks_that_are_named_look(runs: Path) -> None:

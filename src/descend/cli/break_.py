@@ -24,6 +24,9 @@ EXAMPLES = (
 )
 
 
+CODE = "change the code as the doctor says; --fixed shows what that is worth"
+
+
 @click.command(cls=Command, examples=EXAMPLES, short_help="See a training problem, and what finds and cures it.")
 @click.argument("problem", type=CheckName(), required=False)
 @click.option("--fixed", is_flag=True, help="Train the same with the bug taken out, too.")
@@ -95,4 +98,5 @@ def _course(run: descend.run.Run) -> str:
 
 def _next(run: descend.run.Run) -> dict[str, str]:
     """The commands to go on with."""
-    return {"diagnose": f"descend doctor {run.folder}", "cure": f"descend cure {run.folder}"}
+    diagnose = f"descend doctor {run.folder}"
+    return {"diagnose": diagnose, "cure": f"descend cure {run.folder}" if not run.watched else CODE}

@@ -155,7 +155,7 @@ def _head(run: descend.run.Run) -> str:
 
 def _next(run: descend.run.Run, diagnosis: descend.doctor._judge.Diagnosis) -> str | None:
     """The command to go on with."""
-    return None if diagnosis.healthy else f"descend cure {run.folder}"
+    return None if diagnosis.healthy or run.watched else f"descend cure {run.folder}"
 
 
 def _open(diagnosis: descend.doctor._judge.Diagnosis) -> bool:

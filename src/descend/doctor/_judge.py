@@ -45,7 +45,9 @@ class Diagnosis:
             return f"{problems} found, {things}."
         if not self.checked:
             return "Not enough evidence."
-        return f"Healthy: {things}" + (f", {len(self.unknown)} lacked evidence." if self.unknown else ".")
+        lacking = f", {len(self.unknown)} lacked evidence" if self.unknown else ""
+        verdict = "Healthy" if len(self.unknown) < len(self.checked) else "Nothing found"
+        return f"{verdict}: {things}{lacking}."
 
     @property
     def first(self) -> tuple[Finding, ...]:

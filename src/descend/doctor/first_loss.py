@@ -56,6 +56,8 @@ def _expected(chart: Chart) -> float | None:
     A batch's own variance says little: one of four rows had 0.04, and one of sorted rows 0.08, of targets with 1.
     """
     expected = chart.fact("start", "expected")
+    if expected:
+        expected = max(expected, chart.fact("start", "of_zero") or 0.0)
     mean, std = split(chart).get("target_mean"), split(chart).get("target_std")
     if expected and split(chart).get("task") == "regression" and mean is not None and std:
         largest = max(expected, _of_all(chart, std))

@@ -33,6 +33,8 @@ def look(chart: Chart) -> Finding | Unknown | None:
     size = math.hypot(mean, std)
     if not std or (SMALL < size < LARGE and abs(mean) < OFFSET * std):
         return None
+    if chart.fact("network", "affine") and chart.fact("network", "hidden_linear") == 0:
+        return None  # of a linear model the targets' size changes neither which rates converge nor how fast
     witness = _before(chart, mean, std) if before_training(chart) else _harm(chart)
     if not isinstance(witness, Evidence):
         return witness

@@ -40,7 +40,9 @@ class Capture:
         """`guard("activations", hook, ...)` calls what the hooks do: in somebody else's loop an error must not pass."""
         self._guard = guard
         named = [(name or "model", module) for name, module in model.named_modules()]
-        leaves = [pair for pair in named if next(pair[1].children(), None) is None and not isinstance(pair[1], nn.Identity)]
+        leaves = [
+            pair for pair in named if next(pair[1].children(), None) is None and not isinstance(pair[1], nn.Identity)
+        ]
         self._watched = [pair for pair in named if isinstance(pair[1], ACTIVATIONS)] or leaves
         self._handles: list[RemovableHandle] = []
 
