@@ -1,11 +1,11 @@
 """Does the doctor name the root cause, and is it silent where nothing is wrong?
 
-    python -m benchmarks.doctor [--part a|b|c] [--only NAME] [--keep FOLDER | --again FOLDER] [--reveal] [--json FILE]
+    python -m benchmarks.doctor [--part a|b|c|d] [--only NAME] [--keep FOLDER | --again FOLDER] [--reveal] [--json FILE]
 
 Trains every faulty run of the corpus, its healthy twin, and the runs that look odd and are healthy, and lets
 `descend.diagnose` look at each. The first finding counts as the root cause that was named; any finding in a healthy
-run is a false alarm. Thresholds of checks are tuned on parts a and b, whose misses and alarms are listed; those of part
-c only with `--reveal`, so that it stays a test. `--keep` keeps the runs; `--again` diagnoses kept ones anew.
+run is a false alarm. Thresholds of checks are tuned on parts a and b, whose misses and alarms are listed; those of
+parts c and d only with `--reveal`, so that they stay a test. `--keep` keeps the runs; `--again` judges kept ones anew.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def report(cases: Sequence[Case], runs: Path, *, reveal: bool, to: Path | None) 
     columns = {f"part {part}": [each for each in judged if each.case.part == part] for part in PARTS}
     columns = {title: chosen for title, chosen in columns.items() if chosen}
     print(summary(columns | {"five plain rules on the loss curves, all": plain}), "\n")
-    open_to_all = [each for each in judged if reveal or each.case.part != "c"]
+    open_to_all = [each for each in judged if reveal or each.case.part in "ab"]
     print(details(open_to_all))
     if len(open_to_all) < len(judged):
-        print("\nWhat was missed in part c and what was a false alarm there is listed with --reveal only.")
+        print("\nWhat was missed in parts c and d and what was a false alarm there is listed with --reveal only.")
     if broken:
         print("\nCases that do not hold:", *broken, sep="\n  ")
     if to is not None:
@@ -47,7 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--part", choices=PARTS, help="only the cases of one part")
     parser.add_argument("--only", default="", metavar="NAME", help="only the cases whose names hold this")
-    parser.add_argument("--reveal", action="store_true", help="list the misses and alarms of part c too")
+    parser.add_argument("--reveal", action="store_true", help="list the misses and alarms of parts c and d too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts on every case")
     parser.add_argument("--jobs", type=int, default=2, help="runs trained at a time")
     where = parser.add_mutually_exclusive_group()

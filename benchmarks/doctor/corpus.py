@@ -2,7 +2,7 @@
 
 A faulty case is written once, as an ordinary PyTorch loop with one boolean: `bug=True` is the faulty run, `bug=False`
 its healthy twin, and the difference between the two is exactly the bug. It is called after its root cause and its part
-("missing_zero_grad_a"). Thresholds of checks are tuned on parts a and b; part c is only counted.
+("missing_zero_grad_a"). Thresholds of checks are tuned on parts a and b; parts c and d are only counted.
 
 Every case returns a score, accuracy or R2 on validation data unless it says otherwise, and higher is better. A healthy
 run must reach `good`, or it is not healthy; a bug whose only sign is a worse model must cost at least `harm`.
@@ -19,8 +19,8 @@ import torch
 
 import descend
 
-Part = Literal["a", "b", "c"]
-PARTS: Final[tuple[Part, ...]] = ("a", "b", "c")
+Part = Literal["a", "b", "c", "d"]
+PARTS: Final[tuple[Part, ...]] = ("a", "b", "c", "d")
 
 CASES: Final[dict[str, Case]] = {}
 """Every case by name: importing the files that hold them fills it."""

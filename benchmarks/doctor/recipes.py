@@ -103,15 +103,10 @@ def _trained(slip: Slip, desk: Desk, bug: bool) -> float:
     return run.last("accuracy/validation" if "accuracy/validation" in run.names() else "r2/validation")
 
 
+def enter(slip: Slip) -> None:
+    name = f"{slip.cause}_recipe_{slip.part}"
+    add(Case(name, slip.cause, slip.also, slip.part, slip.good, slip.harm, partial(_trained, slip)))
+
+
 for _slip in SLIPS:
-    add(
-        Case(
-            f"{_slip.cause}_recipe_{_slip.part}",
-            _slip.cause,
-            _slip.also,
-            _slip.part,
-            _slip.good,
-            _slip.harm,
-            partial(_trained, _slip),
-        )
-    )
+    enter(_slip)

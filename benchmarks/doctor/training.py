@@ -20,7 +20,7 @@ from benchmarks.doctor.corpus import CASES, Case
 
 FILES: Final = (
     *("code_bugs", "data_problems", "signal_problems", "optimisation_problems", "recipes", "healthy"),
-    "held_out",
+    *("held_out", "blind"),
 )
 SCORES: Final = "scores.json"
 
