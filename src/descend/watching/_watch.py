@@ -76,7 +76,8 @@ def watch(
     for wanted in set(monitors.split(",")) - {"default", "all", "none"}:
         MONITORS.require(wanted)
     models = dict(model) if isinstance(model, Mapping) else {"model": model}
-    optimizers = list(optimizer) if isinstance(optimizer, (list, tuple)) else [optimizer]
+    given: Any = optimizer  # whatever it is: `require` refuses what is no optimizer
+    optimizers: list[Optimizer] = list(given) if isinstance(given, (list, tuple)) else [given]
     require(models.values(), optimizers, loss, scheduler)
     if _rank():
         return Watch()
@@ -87,8 +88,8 @@ def watch(
     }
     if loss is not None:
         known["loss"] = getattr(loss, "__name__", type(loss).__name__)
-    given = {key: value for key, value in (settings or {}).items() if value is not None}
-    record = Record(_folder(runs, name, models, optimizers), known | given)
+    known |= {key: value for key, value in (settings or {}).items() if value is not None}
+    record = Record(_folder(runs, name, models, optimizers), known)
     try:
         record.note(
             "started",
