@@ -1,6 +1,6 @@
 """Does the cure cure? Every faulty recipe of the corpus is cured, and compared with its healthy twin.
 
-    python -m benchmarks.doctor.cures [--only NAME] [--json FILE]
+    python -m benchmarks.doctor.cures [--part a|b|c|d] [--only NAME] [--json FILE]
 
 A run is cured if the check that names its cause is silent on the cured recipe, and the validation accuracy (or R2) of
 the cured recipe is at least 95 % of the twin's, with the same seed. The cure knows neither the cause nor the twin.
@@ -14,11 +14,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import descend
-from benchmarks.doctor.recipes import SLIPS, Slip
+from benchmarks.doctor.corpus import PARTS
+from benchmarks.doctor.recipes import Slip
+from benchmarks.doctor.training import load_cases
 from descend.curing._arm import in_words
 from descend.plots._runs import last
 
@@ -76,8 +79,16 @@ def table(cures: Sequence[Cured]) -> str:
         f"{'yes' if each.silent else 'NO':>6} {each.seconds:5.1f}  {'' if each.good else 'NOT CURED: '}{each.change}"
         for each in cures
     ]
-    good = sum(each.good for each in cures)
-    return "\n".join([head, *lines, f"cured: {good} of {len(cures)} ({good / max(1, len(cures)):.0%})"])
+    totals = {part: [each for each in cures if each.case.endswith(f"_{part}")] for part in PARTS} | {"all": cures}
+    counts = [f"{name} {sum(each.good for each in some)} of {len(some)}" for name, some in totals.items() if some]
+    return "\n".join([head, *lines, f"cured: {', '.join(counts)}"])
+
+
+def slips(part: str | None, name: str) -> list[Slip]:
+    """The faulty recipes of the corpus: what `descend.fit` trained, so that their cure is a recipe too."""
+    partials = [case.train for case in load_cases().values() if isinstance(case.train, partial)]
+    found = [each.args[0] for each in partials if each.args and isinstance(each.args[0], Slip)]
+    return [slip for slip in found if part in (None, slip.part) and name in slip.cause]
 
 
 def main() -> None:
@@ -86,12 +97,13 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--part", choices=PARTS, help="only the cases of one part")
     parser.add_argument("--only", default="", metavar="NAME", help="only the causes whose names hold this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number")
     arguments = parser.parse_args()
     cures: list[Cured] = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, slip in enumerate(slip for slip in SLIPS if arguments.only in slip.cause):
+        for number, slip in enumerate(slips(arguments.part, arguments.only)):
             cures.append(cure(slip, Path(folder) / str(number)))
             print(f"\r{len(cures)} cured", end="", flush=True)
     print("\r" + table(cures))
