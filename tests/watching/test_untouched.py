@@ -191,14 +191,16 @@ def test_a_hundred_watches_leave_no_hook(watching: Watching) -> None:
 def test_two_loops_are_watched_side_by_side(watching: Watching) -> None:
     (one, first, data), (other, second, _) = loop(), loop()
     outer, inner = watching(one, first), watching(other, second)
-    losses = train(one, first, data, 3)
-    others = train(other, second, data, 2)
+    losses, others = [], []
+    for _ in range(6):
+        losses += train(one, first, data, 3)
+        others += train(other, second, data, 2)
     outer.close()
     others += train(other, second, data, 2)
     inner.close()
     assert outer.run.series("loss/batch").y.tolist() == losses
     assert inner.run.series("loss/batch").y.tolist() == others
-    assert outer.run.series("loss/batch", x="examples").x[-1] == 3 * len(data[0])
+    assert outer.run.series("loss/batch", x="examples").x[-1] == 18 * len(data[0])
     assert hooks(one, first) + hooks(other, second) == 0
 
 

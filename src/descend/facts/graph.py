@@ -26,6 +26,7 @@ LOSSES: Final = {
     "BinaryCrossEntropy": "bce",
     "BinaryCrossEntropyWithLogits": "bce_with_logits",
 }
+PRODUCTS: Final = frozenset(f"{name}Backward{number}" for name in ("Mul", "Div") for number in (0, 1))
 SUM: Final = 2
 REDUCTIONS: Final = {1: "mean", SUM: "sum"}
 VIEWS: Final = frozenset(
@@ -83,6 +84,8 @@ def unscaled(node: Node | None) -> tuple[Node, float, list[Tensor]]:
     A GradScaler multiplies by a float32 tensor; the number by which a user multiplies is kept as float64.
     """
     number, tensors = 1.0, []
+    if node is None or node.name() not in PRODUCTS:
+        return node, number, tensors
     while node is not None and (name := name_of(node)) in ("Mul", "Div"):
         other = getattr(node, "_saved_other", None)
         if isinstance(other, Tensor) and (other.dim() or other.requires_grad):

@@ -144,15 +144,16 @@ class Forwards:
         if self._ours:
             return
         mode = self._called.training
-        awake = any(module.training for module in self._looked_at) if self._looked_at else mode
         if not torch.is_grad_enabled():
+            awake = any(module.training for module in self._looked_at) if self._looked_at else mode
             self.modes.plain_forwards += 1
             # dropout that drops in a model in evaluation mode is meant: Monte-Carlo dropout
             self.modes.plain_forwards_in_train += mode and awake
             return
-        training = mode or awake  # batch norm that sleeps in a model in training mode is meant: frozen statistics
         if self.buffers is None:
             self.buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        # batch norm that sleeps in a model in training mode is meant: frozen statistics
+        training = mode or any(module.training for module in self._looked_at)
         if self.latest is None or (training and not self.latest.training):
             self.latest = Seen(inputs, named, training)
             if torch._C._is_any_autocast_enabled():

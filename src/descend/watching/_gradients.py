@@ -45,8 +45,10 @@ class Counts:
 class Gradients:
     """The gradients of one optimizer's parameters, from update to update."""
 
-    def __init__(self, parameters: list[Tensor]) -> None:
+    def __init__(self, parameters: list[Tensor], *, alone: bool) -> None:
+        """Of a single optimizer (`alone`) it is enough, where nobody looks, that a pass has touched a gradient."""
         self.parameters = parameters
+        self._alone = alone
         self.passes: list[Pass] = []  # since the last update
         self.counts = Counts()
         self._updates = 0
@@ -56,13 +58,19 @@ class Gradients:
         self._before: list[Token] = []
         self._after: list[Token] = []
         self._clean: bool | None = None
+        self._plain = False  # whether nobody looks at the pass under way
+        self._mark: Token = None
 
     def before_backward(self, *, look: bool) -> None:
         """Take note of the gradients; `look` says whether to spend a few microseconds on whether they are zero."""
+        self._plain = self._alone and not look and bool(self._sample)
+        if self._plain:
+            self._mark = _token(self._sample[0])
+            return
         if not self._sample:
             self._clean = all(parameter.grad is None for parameter in self.parameters) or None
             return
-        self._before = [None if (g := each.grad) is None else (id(g), g._version) for each in self._sample]
+        self._before = [_token(each) for each in self._sample]
         if not any(self._before):
             self._clean = True
         elif self._before == self._after:
@@ -72,9 +80,13 @@ class Gradients:
 
     def after_backward(self, loss: float | Tensor | None, factor: float, summed: bool) -> None:
         """Add the pass to `passes` if it has touched the gradients."""
+        if self._plain:
+            if _token(self._sample[0]) != self._mark and len(self.passes) < MOST:
+                self.passes.append(Pass(loss, factor, summed, None))
+            return
         if not self._sample:
             self._search()
-        self._after = [None if (g := each.grad) is None else (id(g), g._version) for each in self._sample]
+        self._after = [_token(each) for each in self._sample]
         if self._after != self._before and len(self.passes) < MOST:
             self.passes.append(Pass(loss, factor, summed, self._clean))
 
@@ -96,7 +108,7 @@ class Gradients:
 
     def rewritten(self) -> bool:
         """Whether something has written to the gradients since the last backward pass, as clipping does."""
-        return self._after != [None if (g := each.grad) is None else (id(g), g._version) for each in self._sample]
+        return self._after != [_token(each) for each in self._sample]
 
     def spoiled(self) -> bool:
         """Whether NaN or an infinity has come all the way back to a small parameter near the input.
@@ -126,6 +138,11 @@ class Gradients:
             "lost": counts.lost,
             "backwards": statistics.median(counts.backwards) if counts.backwards else 0,
         }
+
+
+def _token(parameter: Tensor) -> Token:
+    gradient = parameter.grad
+    return None if gradient is None else (id(gradient), gradient._version)
 
 
 def _is_zero(parameter: Tensor) -> bool:

@@ -47,7 +47,8 @@ class Updates:
         if not first:
             monitors = {name: monitor for name, monitor in monitors.items() if monitor.needs <= OF_PARAMETERS}
         self._panel = Panel(monitors, every, record.report)
-        self.gradients = Gradients([p for group in self.optimizer.param_groups for p in group["params"]])
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.gradients = Gradients(parameters, alone=not others)
         self.lrs: list[float] = []
         self._in_closure = False  # whether an update is under way that makes its own backward passes
         self._passes_before = 0
