@@ -343,6 +343,35 @@ def test_the_first_operation_that_makes_nan_is_named_with_its_layer_before_the_u
     assert len(watched.run.notes("non_finite")) == 3, "after three it is enough"
 
 
+def test_losses_on_an_accelerator_are_read_in_blocks_and_the_first_nan_is_named(
+    watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is none here, so their losses are left in tensors as there."""
+    model, (inputs, targets) = nn.Linear(8, 3), FAMILIES["mlp with dropout"][1]()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monkeypatch.setattr("descend.watching._loop._sum", lambda roots: Elsewhere(roots[0].detach()))
+    losses, written = [], []
+    with watching(model, optimizer, every=40) as watched:
+        for step in range(60):
+            optimizer.zero_grad()
+            loss = criterion(model(inputs), targets) * (torch.nan if step == 50 else 1)
+            loss.backward()
+            optimizer.zero_grad()  # so that the weights stay as they are, and one loss alone is NaN
+            optimizer.step()
+            losses.append(loss.item())
+            written.append(watched.run.steps)
+    assert watched.run.series("loss/batch").y.tolist() == pytest.approx(losses, nan_ok=True)
+    assert set(written[8:]) == {8, 28, 41}, "a block of 20, or up to a step that is measured"
+    (note,) = watched.run.notes("non_finite")
+    assert (note.step, note.details["what"]) == (51, "loss")
+
+
+class Elsewhere(Tensor):
+    """A tensor that says it is not on the CPU."""
+
+    is_cpu = False
+
+
 def test_a_name_is_taken_once_and_a_monitor_has_to_exist(watching: Watching, tmp_path: Any) -> None:
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

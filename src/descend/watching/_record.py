@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from torch import Tensor
 from descend.catalog import Value
 from descend.doctor._live import Live
 from descend.errors import DescendError
+from descend.facts.non_finite import Problem
 from descend.run import Recorder
 
 BLOCK: Final = 20  # rows that wait for their losses to come from an accelerator, in one transfer
@@ -33,6 +35,7 @@ class Record:
         self.paused = 0.0  # seconds that were ours
         self._waiting: list[tuple[int, int, float, Any, dict[str, float]]] = []
         self._tables: dict[tuple[str, ...], int] = {}  # sets of names that were written together, and the last step
+        self._lost = False  # whether a loss that waited was not finite
         self._off: set[str] = set()
         self._broken = False
 
@@ -67,12 +70,17 @@ class Record:
             self._put(self.recorder.log, step, self.examples, self.seconds, row)
 
     def flush(self) -> None:
-        """Write the rows that wait."""
+        """Write the rows that wait. The first loss among them that is not finite is noted: nobody saw it before."""
         waiting, self._waiting = self._waiting, []
         tensors = [loss for *_, loss, _ in waiting if isinstance(loss, Tensor)]
         read = iter(torch.stack(tensors).tolist() if tensors else [])
         for step, examples, seconds, loss, lrs in waiting:
-            self._write(step, examples, seconds, next(read) if isinstance(loss, Tensor) else loss, lrs)
+            value = next(read) if isinstance(loss, Tensor) else loss
+            self._write(step, examples, seconds, value, lrs)
+            if isinstance(loss, Tensor) and not math.isfinite(value) and not self._lost:
+                self._lost = True
+                problem = Problem("loss", "the batch", value)
+                self.note("non_finite", step, sentence=f"At step {step:,} {problem.sentence}", **problem.fields())
 
     def _write(self, step: int, examples: int, seconds: float, loss: float | None, lrs: dict[str, float]) -> None:
         self._put(self.recorder.log, step, examples, seconds, lrs if loss is None else {"loss/batch": loss, **lrs})
