@@ -435,7 +435,7 @@ def test_a_watched_run_is_listed_shown_and_completed_like_any(days: Path) -> Non
     assert "recipe" not in told
     assert complete("descend doctor mi") == ["mine"]
     assert complete("descend doctor sev") == ["several"]
-    assert "watched a training loop of its own" in refusal("compare mine moons-mlp-sgd-001")
+    assert "watched a loop of its own" in refusal("compare mine moons-mlp-sgd-001")
     assert refusal("resume mine").endswith("there is nothing to resume.")
 
 

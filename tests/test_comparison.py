@@ -234,5 +234,5 @@ def test_a_rate_that_theory_does_not_give_is_not_given(tmp_path, lambda_min):
 def test_a_watched_run_has_no_recipe_to_compare_by(tmp_path) -> None:
     Recorder(tmp_path / "mine", {"model": "Net"}).close()
     runs = [made_up(tmp_path, "a", 0, falling(10)), Run(tmp_path / "mine")]
-    with pytest.raises(RunError, match="but mine watched a training loop of its own"):
+    with pytest.raises(RunError, match="but mine watched a loop of its own"):
         Comparison.of(runs)
