@@ -83,7 +83,7 @@ def unscaled(node: Node | None) -> tuple[Node, float, list[Tensor]]:
 
     A GradScaler multiplies by a float32 tensor; the number by which a user multiplies is kept as float64.
     """
-    number, tensors = 1.0, []
+    number, tensors = 1.0, list[Tensor]()
     if node is None or node.name() not in PRODUCTS:
         return node, number, tensors
     while node is not None and (name := name_of(node)) in ("Mul", "Div"):
