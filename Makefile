@@ -2,8 +2,9 @@
 # Written for GNU make 3.81 (macOS) and later, and for the tools of Linux and BSD alike.
 
 PYTHON ?=
-PYTEST_FLAGS ?= -n auto --maxprocesses=4
+PYTEST_FLAGS ?= -n auto --maxprocesses=4 --dist loadgroup
 DOCTOR_FLAGS ?=
+CLAIMS_FLAGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME  # they would mix other packages into .venv
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs doctor-bench constraints clean
+.PHONY: help demo test lint format docs claims figures doctor-bench constraints clean
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +40,12 @@ docs: $(VENV)/with-all  ## write docs/problems.md, with what the doctor says of 
 
 doctor-bench: $(VENV)/with-dev  ## train runs with and without bugs, and count how often the doctor is right
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.doctor $(DOCTOR_FLAGS)
+
+claims: $(VENV)/with-dev  ## measure every number of the book, and compare with its band (CLAIMS_FLAGS=--slow: all)
+	OMP_NUM_THREADS=1 $(BIN)/python -m book claims $(CLAIMS_FLAGS)
+
+figures: $(VENV)/with-dev  ## draw the figures of the book again
+	OMP_NUM_THREADS=1 $(BIN)/python -m book figures
 
 constraints: $(BIN)/python  ## renew constraints.txt with the newest versions that go together
 	$(BIN)/python -m venv --clear $(VENV)/fresh

@@ -1,0 +1,94 @@
+"""`python -m book claims`, `python -m book figures`: measure what the book says, draw what it shows."""
+
+from __future__ import annotations
+
+import sys
+import time
+import click
+import torch
+from rich.console import Console
+
+from book import CHAPTERS, ROOT
+from book.figures import FOLDER, figures, save
+from book.ledger import Band, experiments
+from book.page import PAGE, page
+from book.text import documents, prose_of, rewrite, shown
+
+
+@click.group()
+def main() -> None:
+    """What stands behind the book."""
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--slow/--no-slow", default=False, help="Measure those too that take long.")
+@click.option(
+    "--write",
+    is_flag=True,
+    help="Put measured values and quoted code into the texts; without NAMES renew docs/claims.md too.",
+)
+def claims(names: tuple[str, ...], slow: bool, write: bool) -> None:
+    """Measure the claims (all, or those whose name begins with one of NAMES), and compare with what the book says."""
+    torch.set_num_threads(1)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    begin, failures = time.monotonic(), []
+    values: dict[str, float] = {}
+    entered = [
+        one
+        for chapter in dict.fromkeys(name.partition(".")[0] for name in names or CHAPTERS)
+        for one in experiments(chapter)
+        if not names or one.name.startswith(names)
+    ]
+    chosen = [one for one in entered if slow or not one.slow]
+    for experiment in chosen:
+        started = time.monotonic()
+        measured = experiment.run()
+        console.print(f"[bold]{experiment.name}[/] {time.monotonic() - started:.1f} s; seeds: {experiment.seeds}")
+        for name, band in experiment.claims.items():
+            good = measured[name] in band
+            failures += [] if good else [name]
+            verdict = "[green]within[/]" if good else "[red]OUTSIDE[/]"
+            console.print(f"  {name}: claimed {band.words}, measured {measured[name]:.6g}: {verdict}", soft_wrap=True)
+            values[name] = measured[name] if band.bound is None else band.bound
+    if write:
+        for chapter, path in documents():
+            if rewrite(path, chapter, values):
+                console.print(f"renewed {path.relative_to(ROOT)}")
+        if not names:
+            PAGE.write_text(page(), encoding="utf-8")
+    stale = _stale(values, {name: band for one in chosen for name, band in one.claims.items()})
+    for sentence in stale:
+        console.print(f"[red]{sentence}[/]", soft_wrap=True)
+    console.print(
+        f"{len(values)} claims measured in {time.monotonic() - begin:.0f} s, {len(failures)} outside their bands, "
+        f"{len(stale)} shown wrongly; {sum(len(one.bands) for one in entered if one not in chosen)} slow ones left to --slow."
+    )
+    sys.exit(bool(failures or stale))
+
+
+def _stale(values: dict[str, float], bands: dict[str, Band]) -> list[str]:
+    """What the documents show that is not what was measured just now."""
+    return [
+        f"{path.name} shows {one.number} for {one.claim}, but {values[one.claim]:.6g} was measured: "
+        "python -m book claims --write"
+        for chapter, path in documents()
+        for text in prose_of(path)
+        for one in shown(text, chapter)
+        if one.claim in values and not one.shows(values[one.claim], bands[one.claim])
+    ]
+
+
+@main.command(name="figures")
+@click.argument("names", nargs=-1)
+def draw(names: tuple[str, ...]) -> None:
+    """Draw the figures (all, or those whose name begins with one of NAMES) into docs/figures."""
+    torch.set_num_threads(1)
+    FOLDER.mkdir(exist_ok=True)
+    for name in figures():
+        if not names or name.startswith(names):
+            click.echo(save(name).relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

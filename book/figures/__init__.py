@@ -1,0 +1,59 @@
+"""The figures of the book: one file a chapter, one function for each figure, drawn with the style of descend.plots.
+
+@figure
+def stability_limit() -> Figure: ...     # docs/figures/gradient_descent-stability_limit.svg
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from book import CHAPTERS, ROOT
+from descend.plots._style import Figure
+
+__all__ = ["FOLDER", "figure", "figures", "same_drawing"]
+
+FOLDER: Final = ROOT / "docs" / "figures"
+
+_FIGURES: Final[dict[str, Callable[[], Figure | str]]] = {}
+_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_ID: Final = re.compile(r"\b[a-z]?(?=[0-9a-f]*\d)[0-9a-f]{10,}\b")
+_CLOSE: Final = 1.0  # points: a shift that no eye sees, and that another processor's rounding can cause
+
+
+def figure(draw: Callable[[], Figure | str]) -> Callable[[], Figure | str]:
+    """Enter a function that draws a figure, or writes an SVG of its own, among those of the book."""
+    _FIGURES[f"{draw.__module__.rpartition('.')[2]}-{draw.__name__}"] = draw
+    return draw
+
+
+def figures() -> dict[str, Callable[[], Figure | str]]:
+    """What draws each figure, by the name of its file without .svg."""
+    for key in CHAPTERS:
+        if (ROOT / "book" / "figures" / f"{key}.py").exists():
+            importlib.import_module(f"book.figures.{key}")
+    return dict(_FIGURES)
+
+
+def save(name: str, folder: Path = FOLDER) -> Path:
+    """Draw one figure into a folder."""
+    drawn = figures()[name]()
+    file = folder / f"{name}.svg"
+    if isinstance(drawn, str):
+        file.write_text(drawn, encoding="utf-8")
+    else:
+        drawn.save(file)
+    return file
+
+
+def same_drawing(one: str, other: str) -> bool:
+    """Whether two SVG documents show the same: alike but for ids, and no coordinate further apart than a point."""
+    one, other = _ID.sub("id", one), _ID.sub("id", other)
+    if _NUMBER.sub("#", one) != _NUMBER.sub("#", other):
+        return False
+    pairs = zip(_NUMBER.findall(one), _NUMBER.findall(other), strict=True)
+    return all(abs(float(a) - float(b)) <= _CLOSE for a, b in pairs)
