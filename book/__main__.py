@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+
 import click
 import torch
 from rich.console import Console
@@ -60,9 +61,10 @@ def claims(names: tuple[str, ...], slow: bool, write: bool) -> None:
     stale = _stale(values, {name: band for one in chosen for name, band in one.claims.items()})
     for sentence in stale:
         console.print(f"[red]{sentence}[/]", soft_wrap=True)
+    left = sum(len(one.bands) for one in entered if one not in chosen)
     console.print(
         f"{len(values)} claims measured in {time.monotonic() - begin:.0f} s, {len(failures)} outside their bands, "
-        f"{len(stale)} shown wrongly; {sum(len(one.bands) for one in entered if one not in chosen)} slow ones left to --slow."
+        f"{len(stale)} shown wrongly; {left} slow ones left to --slow."
     )
     sys.exit(bool(failures or stale))
 

@@ -1,0 +1,185 @@
+"""What the site adds to Sphinx: chapters as notebooks, the table of contents, linked files as pages, figures for both themes.
+
+A Sphinx extension; book/conf.py names it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import nbformat
+from docutils import nodes
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_for_filename
+from pygments.util import ClassNotFound
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.transforms import SphinxTransform
+from sphinx.util.osutil import relative_uri
+
+from book import ROOT, reference
+
+CHAPTER: Final = re.compile(r"docs/\d\d-.+")
+PARTS: Final = {
+    "The chapters": "docs/[0-9][0-9]-*.md",
+    "The notebooks": "notebooks/*.ipynb",
+    "Reference": "docs/problems.md docs/claims.md docs/reference/*.*",
+    "The project": "ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md",
+}
+_CELL: Final = re.compile(r"^```python\n(.*?)^```[ ]*$\n?", re.DOTALL | re.MULTILINE)
+_MARKER: Final = re.compile(r"<!--(?:=|from: )[^>]*-->")
+_LINK: Final = re.compile(r"\]\(([^)#\s]+)")
+_DARK: Final = "(prefers-color-scheme: dark)"
+
+
+def read_chapter(text: str) -> nbformat.NotebookNode:
+    """A chapter as a notebook: its Python fences are the cells, whatever else it holds stays Markdown."""
+    pieces, end = [], 0
+    for fence in _CELL.finditer(text):
+        pieces += [(end, text[end : fence.start()], False), (fence.start(1), fence[1], True)]
+        end = fence.end()
+    pieces.append((end, text[end:], False))
+    pieces = [piece for piece in pieces if piece[1].strip()]
+    make = {True: nbformat.v4.new_code_cell, False: nbformat.v4.new_markdown_cell}
+    return nbformat.v4.new_notebook(
+        cells=[make[is_code](source.rstrip("\n")) for _, source, is_code in pieces],
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3"},
+            "source_map": [text.count("\n", 0, start) for start, _, _ in pieces],
+        },
+    )
+
+
+def only_chapters_are_notebooks(app: Sphinx) -> None:
+    """By the ends of their names: as a suffix of source files, ".md" would make a notebook of every document."""
+    for path in ROOT.glob(PARTS["The chapters"]):
+        app.env.mystnb_config.custom_formats[path.name] = (read_chapter, {}, False)
+
+
+def write_reference(app: Sphinx) -> None:
+    reference.write(Path(app.srcdir) / "docs" / "reference")
+
+
+def prepare(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Take the markers of claims out; give the front page the table of contents."""
+    content[0] = _MARKER.sub("", content[0])
+    if docname == app.config.root_doc:
+        content[0] += "\n" + "\n".join(_contents(title, patterns.split()) for title, patterns in PARTS.items())
+
+
+def _contents(title: str, patterns: list[str]) -> str:
+    paths = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+    if not paths:
+        return ""
+    lines = [f"/{path.relative_to(ROOT).with_suffix('').as_posix()}" for path in paths]
+    return "\n".join(["```{toctree}", ":hidden:", f":caption: {title}", "", *lines, "```", ""])
+
+
+# --- files that the text links to -------------------------------------------------------------------------------------
+
+
+class FilePages(SphinxTransform):
+    """A link to a file of the repository leads to a page that shows the file; a link to a folder becomes text."""
+
+    default_priority = 5  # before the files of download links are collected
+
+    def apply(self, **kwargs: Any) -> None:
+        here = self.env.docname
+        for node in list(self.document.findall(addnodes.download_reference)):
+            path = _in_repository(here, node["reftarget"])
+            if path and _lexer(path):
+                target = relative_uri(f"{here}.html", f"{_page_of(path)}.html")
+                node.replace_self(nodes.reference("", "", *node.children, refuri=target, internal=True))
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            path = _in_repository(here, node["reftarget"].partition("#")[0]) if node.get("reftype") == "myst" else None
+            if path and path.is_dir():
+                node.replace_self(node.children)
+
+
+def _in_repository(docname: str, target: str) -> Path | None:
+    """The file or folder that a relative link means; None if there is none."""
+    path = (ROOT / docname).parent.joinpath(target).resolve()
+    return path if target and path.exists() and path.is_relative_to(ROOT) and path != ROOT else None
+
+
+def _page_of(path: Path) -> str:
+    return f"files/{path.relative_to(ROOT).as_posix()}"
+
+
+def _lexer(path: Path) -> Any:
+    try:
+        return get_lexer_for_filename(path.name)
+    except ClassNotFound:
+        return get_lexer_for_filename("plain.txt") if path.suffix in ("", ".lock") and path.is_file() else None
+
+
+def linked_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """A page for each file that a document links to."""
+    found: set[Path] = set()
+    for docname in app.env.found_docs:
+        text = Path(app.env.doc2path(docname)).read_text(encoding="utf-8")
+        targets = _LINK.findall(text) + re.findall(r"<([^>\s]+)>`__", text)
+        found |= {path for target in targets if "://" not in target and (path := _in_repository(docname, target))}
+    known = {Path(app.env.doc2path(docname)) for docname in app.env.found_docs}
+    formatter = HtmlFormatter(linenos="inline", lineanchors="L", anchorlinenos=True, wrapcode=True)
+    for path in sorted(found - known):
+        if path.is_file() and (lexer := _lexer(path)):
+            name = path.relative_to(ROOT).as_posix()
+            code = highlight(path.read_text(encoding="utf-8"), lexer, formatter)
+            body = f"<h1>{escape(name)}</h1>\n{code}"
+            yield _page_of(path), {"title": name, "body": body, "parents": []}, "page.html"
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def for_both_themes(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
+    """Two copies of a figure that follows the system, as a page may be switched to the theme that the system is not in."""
+    context["body"] = re.sub(r'<img\b[^>]*\bsrc="([^"]+)\.svg"[^>]*>', _twice, context.get("body", ""))
+
+
+def _twice(image: re.Match[str]) -> str:
+    tags = []
+    for theme in ("light", "dark"):
+        tag = re.sub(r'\s*class="[^"]*"', "", image[0]).replace(f"{image[1]}.svg", f"{image[1]}.{theme}.svg")
+        tags.append(tag.replace("<img", f'<img class="figure only-{theme}"', 1))
+    return "".join(tags)
+
+
+def finish(app: Sphinx, exception: Exception | None) -> None:
+    """Write both copies of every figure; the front page is also what opens a folder."""
+    out = Path(app.outdir)
+    if exception or app.builder.format != "html":
+        return
+    for path in out.glob("_images/*.svg"):
+        if path.suffixes == [".svg"]:
+            text = path.read_text(encoding="utf-8")
+            path.with_suffix(".light.svg").write_text(text.replace(_DARK, "not all"), encoding="utf-8")
+            path.with_suffix(".dark.svg").write_text(text.replace(_DARK, "all"), encoding="utf-8")
+    shutil.copyfile(out / f"{app.config.root_doc}.html", out / "index.html")
+    shutil.copyfile(ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-full.js", out / "_static" / "mathjax.js")
+
+
+def _require_mathjax(app: Sphinx, config: Config) -> None:
+    if not (ROOT / "book" / "node_modules" / "mathjax").exists():
+        raise FileNotFoundError("MathJax is missing: build the site with `make book`, which installs it.")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("config-inited", _require_mathjax)
+    app.connect("builder-inited", only_chapters_are_notebooks, priority=900)  # after MyST-NB has made its configuration
+    app.connect("builder-inited", write_reference, priority=100)
+    app.connect("autodoc-process-docstring", reference.as_rst)
+    app.connect("source-read", prepare)
+    app.add_transform(FilePages)
+    app.connect("html-collect-pages", linked_files)
+    app.connect("html-page-context", for_both_themes)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
