@@ -1,0 +1,1 @@
+"""The exercises, one a file, called like the file."""
