@@ -2,19 +2,20 @@
 # Written for GNU make 3.81 (macOS) and later, and for the tools of Linux and BSD alike.
 
 PYTHON ?=
-PYTEST_FLAGS ?= -n auto --maxprocesses=4 --dist loadgroup
+PYTEST_FLAGS ?= -n auto --maxprocesses=4
 DOCTOR_FLAGS ?=
 CLAIMS_FLAGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := python -m pip --disable-pip-version-check
+MATHJAX := book/node_modules/.package-lock.json
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 
 unexport PYTHONPATH PYTHONHOME  # they would mix other packages into .venv
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs claims figures doctor-bench constraints clean
+.PHONY: help demo test lint format docs claims figures book doctor-bench constraints clean
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,7 +23,7 @@ help:  ## list what there is to make
 demo: $(VENV)/with-all  ## set up, and compare batch, mini-batch and stochastic gradient descent
 	$(BIN)/descend compare
 
-test: lint  ## set up, and run everything that CI runs
+test: lint $(MATHJAX)  ## set up, and run everything that CI runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(VENV)/with-dev  ## the part of the tests that runs nothing: style, types, import layers
@@ -47,6 +48,11 @@ claims: $(VENV)/with-dev  ## measure every number of the book, and compare with 
 figures: $(VENV)/with-dev  ## draw the figures of the book again
 	OMP_NUM_THREADS=1 $(BIN)/python -m book figures
 
+book: $(VENV)/with-book $(MATHJAX)  ## build the site of the course, with every chapter executed, and check its links
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -c book -b html -q -j auto -W --keep-going . build/book
+	$(BIN)/python -m book.links build/book
+	@echo "Open build/book/index.html"
+
 constraints: $(BIN)/python  ## renew constraints.txt with the newest versions that go together
 	$(BIN)/python -m venv --clear $(VENV)/fresh
 	$(VENV)/fresh/bin/$(PIP) install '.[dev]'
@@ -57,11 +63,16 @@ constraints: $(BIN)/python  ## renew constraints.txt with the newest versions th
 	rm -r $(VENV)/fresh
 
 clean:  ## remove .venv and whatever else can be made again; runs are kept
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build book/node_modules docs/reference
+	rm -rf dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/with-%: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/$(PIP) install --editable '.[$*]' --constraint constraints.txt
+	@touch $@
+
+$(MATHJAX): book/package-lock.json | $(VENV)/with-book
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix book --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 $(BIN)/python:
