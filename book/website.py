@@ -1,4 +1,4 @@
-"""What the site adds to Sphinx: chapters as notebooks, the table of contents, linked files as pages, figures for both themes.
+"""What the site adds to Sphinx: chapters as notebooks, contents, linked files as pages, figures for both themes.
 
 A Sphinx extension; book/conf.py names it.
 """
@@ -26,7 +26,7 @@ from sphinx.util.osutil import relative_uri
 
 from book import ROOT, reference
 
-CHAPTER: Final = re.compile(r"docs/\d\d-.+")
+MATHJAX: Final = ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-full.js"  # all of TeX, one file
 PARTS: Final = {
     "The chapters": "docs/[0-9][0-9]-*.md",
     "The notebooks": "notebooks/*.ipynb",
@@ -36,6 +36,7 @@ PARTS: Final = {
 _CELL: Final = re.compile(r"^```python\n(.*?)^```[ ]*$\n?", re.DOTALL | re.MULTILINE)
 _MARKER: Final = re.compile(r"<!--(?:=|from: )[^>]*-->")
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)")
+_DEFINED: Final = re.compile(r"<\.\./\.\./files/([^>]+)\.html>`__")
 _DARK: Final = "(prefers-color-scheme: dark)"
 
 
@@ -125,8 +126,8 @@ def linked_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     found: set[Path] = set()
     for docname in app.env.found_docs:
         text = Path(app.env.doc2path(docname)).read_text(encoding="utf-8")
-        targets = _LINK.findall(text) + re.findall(r"<([^>\s]+)>`__", text)
-        found |= {path for target in targets if "://" not in target and (path := _in_repository(docname, target))}
+        found |= {path for target in _LINK.findall(text) if (path := _in_repository(docname, target))}
+        found |= {ROOT / target for target in _DEFINED.findall(text)}
     known = {Path(app.env.doc2path(docname)) for docname in app.env.found_docs}
     formatter = HtmlFormatter(linenos="inline", lineanchors="L", anchorlinenos=True, wrapcode=True)
     for path in sorted(found - known):
@@ -141,7 +142,7 @@ def linked_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def for_both_themes(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
-    """Two copies of a figure that follows the system, as a page may be switched to the theme that the system is not in."""
+    """Two copies of a figure that follows the system, as a page may be switched to the other theme."""
     context["body"] = re.sub(r'<img\b[^>]*\bsrc="([^"]+)\.svg"[^>]*>', _twice, context.get("body", ""))
 
 
@@ -164,11 +165,18 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
             path.with_suffix(".light.svg").write_text(text.replace(_DARK, "not all"), encoding="utf-8")
             path.with_suffix(".dark.svg").write_text(text.replace(_DARK, "all"), encoding="utf-8")
     shutil.copyfile(out / f"{app.config.root_doc}.html", out / "index.html")
-    shutil.copyfile(ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-full.js", out / "_static" / "mathjax.js")
+    shutil.copyfile(
+        ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-full.js", out / "_static" / "mathjax.js"
+    )
+
+
+def only_ours(app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out members that other packages have documented."""
+    return None if str(getattr(value, "__module__", "descend")).startswith("descend") else True
 
 
 def _require_mathjax(app: Sphinx, config: Config) -> None:
-    if not (ROOT / "book" / "node_modules" / "mathjax").exists():
+    if not MATHJAX.exists():
         raise FileNotFoundError("MathJax is missing: build the site with `make book`, which installs it.")
 
 
@@ -176,6 +184,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _require_mathjax)
     app.connect("builder-inited", only_chapters_are_notebooks, priority=900)  # after MyST-NB has made its configuration
     app.connect("builder-inited", write_reference, priority=100)
+    app.connect("autodoc-skip-member", only_ours)
     app.connect("autodoc-process-docstring", reference.as_rst)
     app.connect("source-read", prepare)
     app.add_transform(FilePages)
