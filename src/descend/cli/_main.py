@@ -13,7 +13,10 @@ import click
 from descend.cli._command import INTERRUPTED, Command, examples, version
 from descend.errors import DescendError, did_you_mean
 
-COMMANDS: Final = ("train", "doctor", "cure", "break", "compare", "resume", "data", "list", "runs", "export", "report")
+COMMANDS: Final = (
+    *("train", "doctor", "cure", "break", "compare", "resume"),
+    *("learn", "data", "list", "runs", "export", "report"),
+)
 
 WRONG: Final = 2
 

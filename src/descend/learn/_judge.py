@@ -173,6 +173,13 @@ def last_line(trace: TracebackType | None, file: str) -> tuple[str, int, str] | 
     return place(frames[-1][0], frames[-1][1]) if frames else None
 
 
+def last_call(frame: FrameType | None, file: str) -> tuple[str, int, str] | None:
+    """The same of code that is running: `frame` is where it is now."""
+    while frame and frame.f_code.co_filename != file:
+        frame = frame.f_back
+    return place(frame, frame.f_lineno) if frame else None
+
+
 def place(frame: FrameType, line: int) -> tuple[str, int, str]:
     function = frame.f_code.co_qualname.replace("<locals>.", "")
     text = linecache.getline(frame.f_code.co_filename, line).strip()
