@@ -1,4 +1,4 @@
-"""The reader's folder: the files to complete, and how far they have come. No file of the reader's is ever overwritten."""
+"""The reader's folder: files to complete, and how far they have come. Nothing of the reader's is ever overwritten."""
 
 from __future__ import annotations
 
