@@ -1,4 +1,4 @@
-"""The process in which a reader's file is checked: `python -m descend.learn._child NAME FILE FOLDER`.
+"""The process in which a reader's file is checked: `python -m descend.learn._child NAME FILE FOLDER SECONDS`.
 
 It leaves `began` in FOLDER when the reader's code is about to run, and `verdict.json` when it is judged. What the code
 prints goes to standard output, what it asks for is not there, and when its time is up a thread ends it wherever it is.
@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 import threading
+import time
 import tokenize
 from dataclasses import asdict
 from pathlib import Path
@@ -21,18 +22,19 @@ from typing import Final
 
 from descend.errors import DescendError
 from descend.learn._exercise import page
-from descend.learn._judge import Verdict, judge, last_call, named
+from descend.learn._judge import TOO_MUCH, Verdict, judge, last_call, named
 
 BEGAN: Final = "began"
 VERDICT: Final = "verdict.json"
 CRASH: Final = "crash"
 
-MEMORY: Final = 4 * 2**30  # bytes that a check may hold; torch and its threads take 0.5 GiB of them
+MEMORY: Final = 4 * 2**30  # bytes that a check may hold; torch takes 0.3 GiB of them
+UNIT: Final = 1 if sys.platform == "darwin" else 1024  # bytes, in which the system tells how much is held
+TICK: Final = 0.05  # seconds between two looks
 
 
-def main(name: str, file: str, folder: Path) -> None:
+def main(name: str, file: str, folder: Path, seconds: float) -> None:
     """Judge `file` and leave the verdict. Ends the process: whatever threads the reader's code began end with it."""
-    exercise = page(name)
     try:
         importlib.import_module(f"descend.learn.exercises.{name}")  # torch, perhaps: not on the reader's time
     except DescendError as error:
@@ -41,18 +43,9 @@ def main(name: str, file: str, folder: Path) -> None:
     faulthandler.enable((folder / CRASH).open("w"))
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-    main_thread = threading.get_ident()
-
-    def too_slow() -> None:
-        leave(folder, _too_slow(exercise.seconds, main_thread, file))
-
-    watch = threading.Timer(exercise.seconds, too_slow)
-    watch.daemon = True
     (folder / BEGAN).touch()
-    watch.start()
-    verdict = _judged(name, file)
-    watch.cancel()
-    leave(folder, verdict)
+    threading.Thread(target=_watch, args=(threading.get_ident(), file, folder, seconds), daemon=True).start()
+    leave(folder, _judged(name, file))
 
 
 def _judged(name: str, file: str) -> Verdict:
@@ -69,11 +62,17 @@ def _judged(name: str, file: str) -> Verdict:
         return Verdict("unusable", f"The check cannot go on with what your file returned: {named(error)}")
 
 
-def _too_slow(seconds: float, thread: int, file: str) -> Verdict:
-    """Where the reader's code is when its time is up."""
-    where = last_call(sys._current_frames().get(thread), file)
-    function, line, code = where or ("Your file", None, "")
-    return Verdict("too slow", f"{function} was still running after {seconds:g} seconds.", line=line, code=code)
+def _watch(thread: int, file: str, folder: Path, seconds: float) -> None:
+    """End the process when the time is up or too much memory is held, and say in which line the reader's code is."""
+    deadline = time.monotonic() + seconds
+    kind, said = "too slow", f"was still running after {seconds:g} seconds."
+    while time.monotonic() < deadline:
+        time.sleep(TICK)
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > MEMORY // UNIT:
+            kind, said = "memory", TOO_MUCH
+            break
+    function, line, code = last_call(sys._current_frames().get(thread), file) or ("Your file", None, "")
+    leave(folder, Verdict(kind, f"{function} {said}", line=line, code=code))
 
 
 def leave(folder: Path, verdict: Verdict) -> None:
@@ -85,4 +84,4 @@ def leave(folder: Path, verdict: Verdict) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]))

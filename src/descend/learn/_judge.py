@@ -8,7 +8,7 @@ import random
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from types import FrameType, ModuleType, TracebackType
@@ -22,6 +22,7 @@ SEEDS: Final = (0, 1)
 """Of the hidden data of a reader's check. They stay the same, so that one sees whether a change helped."""
 
 LONGEST: Final = 300  # characters of an exception's message: torch sometimes quotes whole tensors
+TOO_MUCH: Final = "needs more memory than a check may take."
 MODULE: Final = "answer"  # what the reader's file is called while it is checked
 
 
@@ -77,21 +78,25 @@ def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            signature = None
-        if signature is not None:
-            try:
-                signature.bind(*args, **kwargs)
-            except TypeError as error:
-                given = ", ".join([*("..." for _ in args), *(f"{key}=..." for key in kwargs)])
-                raise _RefusedError(
-                    "signature", f"{name}{signature} cannot be called as {name}({given}): {error}."
-                ) from None
+        _require_arguments(name, function, args, kwargs)
         return function(*args, **kwargs)
 
     return call
+
+
+def _require_arguments(name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a class that is written in C
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        count = f"{len(args)} argument{'s' * (len(args) != 1)}"
+        given = " and ".join([count] * bool(args) + [f"{key}=..." for key in kwargs]) or "no argument"
+        raise _RefusedError(
+            "signature", f"The check calls {name} with {given}; {name}{signature} has {error}."
+        ) from None
 
 
 def judge(
@@ -195,7 +200,7 @@ def _told(error: BaseException) -> tuple[str, str]:
     if isinstance(error, RecursionError):
         return "raised", "calls itself without end (RecursionError)."
     if isinstance(error, MemoryError):
-        return "memory", "needs more memory than a check may take (MemoryError)."
+        return "memory", TOO_MUCH
     if isinstance(error, EOFError):
         return "raised", "waits for input, and a check has none to give (EOFError)."
     return "raised", f"raised {named(error)}"

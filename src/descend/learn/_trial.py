@@ -25,14 +25,17 @@ GRACE: Final = 2.0  # after which a process that does not end itself is ended: a
 KEPT: Final = 4000  # bytes of what the code prints
 
 
-def check(name: str, file: Path) -> tuple[Verdict, str]:
-    """The verdict on a file, and what it printed. Raises DescendError where no process could be started."""
-    seconds = page(name).seconds
+def check(name: str, file: Path, *, seconds: float | None = None) -> tuple[Verdict, str]:
+    """The verdict on a file, and what it printed; `seconds`, if not the exercise's own, is its time limit.
+
+    Raises DescendError where no process could be started.
+    """
+    limit = page(name).seconds if seconds is None else seconds
     with tempfile.TemporaryDirectory(prefix="descend-learn-") as place:
         folder = Path(place)
         process = subprocess.Popen(
             # -P: what lies in the current folder, called numpy.py perhaps, is not imported instead
-            [sys.executable, "-P", "-m", "descend.learn._child", name, str(file.resolve()), place],
+            [sys.executable, "-P", "-m", "descend.learn._child", name, str(file.resolve()), place, str(limit)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -41,11 +44,11 @@ def check(name: str, file: Path) -> tuple[Verdict, str]:
         )
         printed = _Printed(process.stdout)
         try:
-            in_time = _wait(process, folder, seconds)
+            in_time = _wait(process, folder, limit)
         finally:
             _end(process)
         if not in_time and (folder / BEGAN).exists() and not (folder / VERDICT).exists():
-            verdict = Verdict("too slow", f"Your file was still running after {seconds:g} seconds.")
+            verdict = Verdict("too slow", f"Your file was still running after {limit:g} seconds.")
         else:
             verdict = _left(process, folder, file, printed.text())
         return verdict, printed.text()
@@ -73,7 +76,7 @@ class _Printed:
         self._thread.start()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._stream, contextlib.suppress(OSError):
             while block := os.read(self._stream.fileno(), 65536):
                 room = KEPT - len(self._begin)
                 self.more = self.more or len(block) > room
