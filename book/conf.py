@@ -27,12 +27,12 @@ include_patterns = [
     "docs/reference/*.md",
     "notebooks/*.ipynb",
 ]
-nitpicky = False
+smartquotes_action = "q"  # quotation marks; "--" stays what was typed
 suppress_warnings = ["myst.header"]  # a section of a notebook may begin below the level above it
 
 # --- Markdown as code hosts read it -----------------------------------------------------------------------------------
 
-myst_enable_extensions = ["alert", "amsmath", "dollarmath", "gfm_autolink", "strikethrough"]
+myst_enable_extensions = ["alert", "amsmath", "dollarmath", "gfm_autolink", "strikethrough", "tasklist"]
 myst_disable_syntax = ["myst_line_comment", "myst_block_break", "myst_target", "myst_role", "front_matter"]
 myst_heading_anchors = 6
 myst_dmath_double_inline = True
@@ -44,7 +44,7 @@ nb_execution_mode = os.environ.get("BOOK_EXECUTION", "cache")  # "force" execute
 nb_execution_cache_path = str(ROOT / "build" / "executed")
 nb_execution_in_temp = True  # what a chapter writes stays out of the checkout
 nb_execution_timeout = 300
-nb_execution_raise_on_error = True
+nb_execution_show_tb = True  # an error is a warning, and a warning ends in failure
 nb_merge_streams = True
 
 # --- Python reference -------------------------------------------------------------------------------------------------
@@ -81,6 +81,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
+    "navigation_with_keys": False,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }

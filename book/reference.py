@@ -17,10 +17,10 @@ from typing import Any, Final
 import click
 from sphinx.application import Sphinx
 
-import descend.cli
 from book import ROOT
 from descend import catalog
 from descend.catalog import REQUIRED, Catalog, Option, allowed
+from descend.cli._main import descend as commands
 from descend.plots import PLOTS
 
 MODULES: Final = ("descend", "descend.optim", "descend.plots", "descend.watching.lightning",
@@ -73,11 +73,7 @@ def _catalog(title: str, entries: Catalog, use: str) -> str:
 
 def _entry(entries: Catalog, name: str, use: str) -> str:
     options = [
-        (
-            f"`{option.name}`",
-            _prose(allowed(option.kind)),
-            "" if option.default is REQUIRED else f"`{option.default!r}`",
-        )
+        (f"`{option.name}`", _prose(allowed(option.kind)), _default(option))
         for option in entries.options(name).values()
     ]
     file = Path(entries._source(name)).relative_to(ROOT).as_posix()
@@ -129,21 +125,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _command_line() -> str:
-    group = descend.cli.main if isinstance(descend.cli.main, click.Group) else _group()
     parts = ["# The command line", "`descend COMMAND --help` prints what stands here."]
-    context = click.Context(group, info_name="descend", terminal_width=100, max_content_width=100)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        inner = click.Context(command, info_name=name, parent=context, terminal_width=100, max_content_width=100)
-        parts += [f"## descend {name}", f"```text\n{click.unstyle(command.get_help(inner))}\n```"]
+    context = click.Context(commands, info_name="descend", terminal_width=100, max_content_width=100)
+    for name in commands.list_commands(context):
+        if command := commands.get_command(context, name):
+            inner = click.Context(command, info_name=name, parent=context, terminal_width=100, max_content_width=100)
+            parts += [f"## descend {name}", f"```text\n{click.unstyle(command.get_help(inner))}\n```"]
     return "\n\n".join(parts) + "\n"
-
-
-def _group() -> click.Group:
-    from descend.cli._main import descend as group
-
-    return group
 
 
 # --- the Python names -------------------------------------------------------------------------------------------------
@@ -212,9 +200,11 @@ def as_rst(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: l
 
 
 def _rst(lines: Sequence[str]) -> Iterator[str]:
+    code = False  # blocks of code with an empty line between them are one
     for block in "\n".join(lines).split("\n\n"):
-        if block.startswith("    "):
-            yield from (".. code-block:: python", "", *block.splitlines(), "")
+        was_code, code = code, block.startswith("    ")
+        if code:
+            yield from (*([] if was_code else [".. code-block:: python", ""]), *block.splitlines(), "")
         else:
             yield from (*map(_literal, block.splitlines()), "")
 

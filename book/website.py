@@ -30,14 +30,16 @@ MATHJAX: Final = ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-f
 PARTS: Final = {
     "The chapters": "docs/[0-9][0-9]-*.md",
     "The notebooks": "notebooks/*.ipynb",
-    "Reference": "docs/problems.md docs/claims.md docs/reference/*.*",
+    "Reference": "docs/problems.md docs/reference/*.md docs/claims.md",
+    "In Python": "docs/reference/*.rst",
     "The project": "ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md",
 }
 _CELL: Final = re.compile(r"^```python\n(.*?)^```[ ]*$\n?", re.DOTALL | re.MULTILINE)
 _MARKER: Final = re.compile(r"<!--(?:=|from: )[^>]*-->")
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)")
 _DEFINED: Final = re.compile(r"<\.\./\.\./files/([^>]+)\.html>`__")
-_DARK: Final = "(prefers-color-scheme: dark)"
+_SCHEME: Final = re.compile(r"@media\s*\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)")
+_INK: Final = {"light": "#24292f", "dark": "#ddd"}  # of a figure that takes its colour from the text around it
 
 
 def read_chapter(text: str) -> nbformat.NotebookNode:
@@ -76,11 +78,18 @@ def prepare(app: Sphinx, docname: str, content: list[str]) -> None:
 
 
 def _contents(title: str, patterns: list[str]) -> str:
-    paths = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+    paths = [path for pattern in patterns for path in sorted(ROOT.glob(pattern), key=lambda path: path.stem)]
     if not paths:
         return ""
-    lines = [f"/{path.relative_to(ROOT).with_suffix('').as_posix()}" for path in paths]
+    lines = [_entry(path) for path in paths]
     return "\n".join(["```{toctree}", ":hidden:", f":caption: {title}", "", *lines, "```", ""])
+
+
+def _entry(path: Path) -> str:
+    """A line of the contents; modules are called as after the first dot, which fits beside the page."""
+    document = f"/{path.relative_to(ROOT).with_suffix('').as_posix()}"
+    short = path.name.removesuffix(".rst").removeprefix("descend.")
+    return f"{short} <{document}>" if path.suffix == ".rst" else document
 
 
 # --- files that the text links to -------------------------------------------------------------------------------------
@@ -150,8 +159,18 @@ def _twice(image: re.Match[str]) -> str:
     tags = []
     for theme in ("light", "dark"):
         tag = re.sub(r'\s*class="[^"]*"', "", image[0]).replace(f"{image[1]}.svg", f"{image[1]}.{theme}.svg")
-        tags.append(tag.replace("<img", f'<img class="figure only-{theme}"', 1))
+        tags.append(tag.replace("<img", f'<img class="drawing only-{theme}"', 1))
     return "".join(tags)
+
+
+def _drawn_for(theme: str, svg: str) -> str:
+    """A figure with one of its two looks fixed; alone in its file, it needs a namespace and a colour of its own."""
+    head = "" if "xmlns=" in svg else ' xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    svg = svg.replace("<svg", f"<svg{head}", 1)
+    if not _SCHEME.search(svg):
+        style = f"<style>svg{{color:{_INK[theme]}}}</style>"
+        return re.sub(r"<svg[^>]*>", lambda tag: tag[0] + style, svg, count=1)
+    return _SCHEME.sub(lambda query: "@media all" if query[1] == theme else "@media not all", svg)
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
@@ -161,9 +180,9 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         return
     for path in out.glob("_images/*.svg"):
         if path.suffixes == [".svg"]:
-            text = path.read_text(encoding="utf-8")
-            path.with_suffix(".light.svg").write_text(text.replace(_DARK, "not all"), encoding="utf-8")
-            path.with_suffix(".dark.svg").write_text(text.replace(_DARK, "all"), encoding="utf-8")
+            for theme in ("light", "dark"):
+                drawn = _drawn_for(theme, path.read_text(encoding="utf-8"))
+                path.with_suffix(f".{theme}.svg").write_text(drawn, encoding="utf-8")
     shutil.copyfile(out / f"{app.config.root_doc}.html", out / "index.html")
     shutil.copyfile(
         ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-full.js", out / "_static" / "mathjax.js"
