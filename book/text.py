@@ -204,7 +204,7 @@ def _prose(text: str) -> str:
     """The text with the same length, and everything blank that is not prose."""
     text = _without_code(text)
     for what in (
-        r"<!--.*?-->",
+        r"<!--[\s\S]*?-->",
         r"</?[a-zA-Z][^>]*>",
         r"\]\([^)]*\)",  # where links lead
         r"https?://\S+",
@@ -212,7 +212,7 @@ def _prose(text: str) -> str:
         r"^\s*\d+\.(?=\s)",  # numbers of a list
         r"^#+ .*?\d+(?:\.\d+)*\.?(?= )",  # and of headings
     ):
-        text = re.sub(what, _blank, text, flags=re.DOTALL | re.MULTILINE if "." in what[:6] else re.MULTILINE)
+        text = re.sub(what, _blank, text, flags=re.MULTILINE)
     return text
 
 
