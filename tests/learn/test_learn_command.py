@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from descend.cli._main import descend as cli
@@ -202,6 +204,19 @@ def test_a_file_that_is_gone_is_opened_again_by_the_command_that_is_named() -> N
     assert FILE.exists()
 
 
+def test_a_verdict_is_told_though_it_cannot_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(HALF)
+
+    def full(file: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("descend.learn._folder.write_atomically", full)
+    result = run("check")
+    assert result.exit_code == 1
+    assert "observed" in result.stdout
+    assert result.stderr.startswith("learn/progress.json cannot be written (No space left on device), so this is not")
+
+
 # --- wrong commands ---------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +241,13 @@ def test_a_wrong_command_is_answered_by_one_sentence_and_makes_nothing(line: str
     Path("taken").write_text("")
     assert refusal(line).removeprefix("Error: ").startswith(sentence)
     assert os.listdir() == ["taken"]
+
+
+def test_the_shell_completes_actions_and_exercises() -> None:
+    complete = ShellComplete(cli, {}, "descend", "_DESCEND_COMPLETE")
+    assert "check" in {item.value for item in complete.get_completions(["learn"], "c")}
+    assert {item.value for item in complete.get_completions(["learn", "check"], "stab")} == {"stable_lr"}
+    assert "2.1" in {item.value for item in complete.get_completions(["learn"], "2.")}
 
 
 def test_the_list_and_a_task_need_neither_numpy_nor_torch() -> None:

@@ -25,7 +25,6 @@ EXAMPLES = (
 )
 
 ACTIONS: Final = ("check", "hint")
-LEFT: Final = 72  # characters before what an exercise has come to
 PRINTED: Final = 10  # lines of what the reader's code printed
 
 
@@ -67,13 +66,18 @@ def command(ctx: click.Context, words: tuple[str, ...], into: Path | None, again
     folder = LearnFolder(into) if into else LearnFolder.here()
     if folder.damaged:
         click.echo(folder.damaged, err=True)
+    passed = True
     if action == "list":
         _list(folder, as_json)
     elif action == "open":
         _open(folder, wanted, again, as_json)
     elif action == "hint":
         _hint(folder, wanted or _last(folder), as_json)
-    elif not _check(folder, wanted or _last(folder), as_json):
+    else:
+        passed = _check(folder, wanted or _last(folder), as_json)
+    if folder.unsaved:
+        click.echo(folder.unsaved, err=True)
+    if not passed:
         ctx.exit(1)
 
 
@@ -255,7 +259,7 @@ def _show_refusal(exercise: descend.learn.Exercise, verdict: descend.learn._judg
         click.echo(f"  observed  {verdict.observed}")
         click.echo(f"  expected  {verdict.expected}")
         if verdict.checked:
-            click.echo(f"  before    {verdict.checked} properties held")
+            click.echo(f"  ({verdict.checked} before it hold)")
         return
     _say(verdict.sentence)
     if verdict.line is not None:

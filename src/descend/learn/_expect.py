@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy
 
 LONGEST: Final = 100  # characters of a value that is shown
+FEW: Final = 8  # entries of an array that are shown one by one
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ def expect_between(what: str, observed: object, low: float = -math.inf, high: fl
     values = _numbers(observed)
     if values is None or values.size == 0:
         return Observation(what, told(observed), f"a number {_band(low, high)[1]}", False)
-    return _compare(what, values, values * 0 + low, values * 0 + high)
+    import numpy as np
+
+    return _compare(what, values, np.full_like(values, low), np.full_like(values, high))
 
 
 def expect_close(
@@ -49,12 +52,15 @@ def expect_close(
 
 
 def expect_equal(what: str, observed: object, expected: object) -> Observation:
-    """For words, whole numbers, true and false, and lists of them: equal, and of that kind."""
-    alike = isinstance(observed, type(expected)) or (isinstance(expected, int) and _is_whole(observed))
-    try:
-        same = alike and bool(observed == expected)
-    except Exception:  # an array with several truths
-        same = False
+    """For words, whole numbers, true and false, and lists of them. A list may be a tuple, a whole number 3.0."""
+    observed = _plain(observed)
+    mine, right = _numbers(observed), _numbers(expected)
+    if right is not None and mine is not None:
+        same = mine.shape == right.shape and bool((mine == right).all())
+    elif isinstance(expected, list | tuple):
+        same = isinstance(observed, list | tuple) and list(observed) == list(expected)
+    else:
+        same = isinstance(observed, type(expected)) and observed == expected
     return Observation(what, told(observed), told(expected), same)
 
 
@@ -64,7 +70,7 @@ def expect_true(what: str, holds: object, *, observed: str, expected: str) -> Ob
 
 
 def told(value: object) -> str:
-    """A value in a line: numbers in four digits, an array by its shape, anything else by its type and value."""
+    """A value in a line: numbers in four digits, an array of many by its shape, the rest by its type and value."""
     if value is None:
         return "None (nothing was returned)"
     if isinstance(value, bool | str):
@@ -72,7 +78,10 @@ def told(value: object) -> str:
     if isinstance(value, int | float):
         return digits(value)
     if (values := _numbers(value)) is not None:
-        return digits(values.item()) if values.ndim == 0 else _kind(values)
+        if values.ndim == 0:
+            return digits(values.item())
+        few = values.ndim == 1 and values.size <= FEW
+        return f"[{', '.join(map(digits, values.tolist()))}]" if few else _kind(values)
     try:
         return _short(f"{type(value).__name__} {value!r}")
     except Exception:  # a class of the reader's, whose repr is broken
@@ -85,15 +94,15 @@ def digits(value: float, count: int = 4) -> str:
     return f"{value:.{count}g}" if math.isfinite(value) else "NaN" if math.isnan(value) else f"{value}inite"
 
 
+def _plain(value: object) -> object:
+    """The true, false or number that an array or tensor of no dimension holds."""
+    scalar = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+    return value.item() if scalar else value  # type: ignore[attr-defined]
+
+
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
-
-
-def _is_whole(value: object) -> bool:
-    """NumPy and torch have whole numbers of their own."""
-    values = _numbers(value)
-    return values is not None and values.ndim == 0 and not isinstance(value, bool | float)
 
 
 def _numbers(value: object) -> numpy.ndarray[Any, Any] | None:
@@ -101,13 +110,19 @@ def _numbers(value: object) -> numpy.ndarray[Any, Any] | None:
     import numpy as np
 
     if isinstance(value, bool | str | bytes | None):
-        return None
+        return None  # a bool is a number to Python, and a mistake here
     try:
-        detached = value.detach().cpu().double() if hasattr(value, "detach") else value
-        array = np.asarray(detached)
+        array = np.asarray(_detached(value))
         return array.astype(np.float64) if array.dtype.kind in "iufb" else None
     except Exception:  # whatever a foreign object raises when it is asked for numbers
         return None
+
+
+def _detached(value: Any) -> Any:
+    """Tensors, also those in lists, as arrays that know of no gradient."""
+    if isinstance(value, list | tuple):
+        return [_detached(entry) for entry in value]
+    return value.detach().cpu().double().numpy() if hasattr(value, "detach") else value
 
 
 def _kind(values: numpy.ndarray[Any, Any]) -> str:
@@ -126,7 +141,9 @@ def _compare(
     outside = ~((values >= low) & (values <= high) & np.isfinite(values))
     if not outside.any():
         return Observation(what, "", "", True)
-    beyond = np.where(outside, np.nan_to_num(np.maximum(low - values, values - high), nan=np.inf, posinf=np.inf), -1)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        beyond = np.maximum(low - values, values - high)
+    beyond = np.where(outside, np.nan_to_num(beyond, nan=np.inf, posinf=np.inf), -1)
     place = np.unravel_index(int(beyond.argmax()), values.shape)
     band = _band(float(low[place]), float(high[place]), float(values[place]))
     where = f" at [{', '.join(str(index) for index in place)}]" if values.ndim else ""

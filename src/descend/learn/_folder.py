@@ -46,11 +46,14 @@ class Opened:
 
 
 class LearnFolder:
-    """A folder of exercises. `damaged` says, in a sentence, where an unreadable progress file went."""
+    """A folder of exercises.
+
+    `damaged` says, in a sentence, where an unreadable progress file went; `unsaved` that progress cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.damaged = ""
+        self.damaged = self.unsaved = ""
         self._progress = self._read()
 
     @classmethod
@@ -107,15 +110,14 @@ class LearnFolder:
         if passed:
             mark.passed = mark.passed or _now()
         self._progress.last = name
-        self._write()
+        self._try_to_write()
 
     def next_hint(self, name: str) -> tuple[int, bool]:
         """The rung of the next hint, from 1, and whether it is new: after the last one it stays there."""
         mark, count = self._change(name), len(path()[name].hints)
         new = mark.hints < count
         mark.hints = min(mark.hints + 1, count)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write()
+        self._try_to_write()
         return mark.hints, new
 
     def next(self) -> str:
@@ -145,6 +147,14 @@ class LearnFolder:
             kept = _put_aside(file)
             self.damaged = f"{file} is damaged. It is kept as {kept.name}, and progress is counted anew."
             return Progress()
+
+    def _try_to_write(self) -> None:
+        """What is to be said is worth more than its being counted."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write()
+        except OSError as error:
+            self.unsaved = f"{self.folder / PROGRESS} cannot be written ({error.strerror}), so this is not counted."
 
     def _write(self) -> None:
         content = msgspec.json.format(msgspec.json.encode(self._progress), indent=2)
