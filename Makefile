@@ -51,6 +51,7 @@ figures: $(VENV)/with-dev  ## draw the figures of the book again
 book: $(VENV)/with-book $(MATHJAX)  ## build the site of the course, with every chapter executed, and check its links
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -c book -b html -q -j auto -W --keep-going . build/book
 	$(BIN)/python -m book.links build/book
+	$(BIN)/python -m book.browser build/book
 	@echo "Open build/book/index.html"
 
 constraints: $(BIN)/python  ## renew constraints.txt with the newest versions that go together
