@@ -19,6 +19,7 @@ from descend.learn import CHAPTERS, EXERCISES, Exercise, Verdict, judge, page, p
 ROOT = Path(__file__).parents[2]
 ANSWERS = Path(__file__).parent / "answers"
 SEEDS = range(20)
+COMMAND = r"descend learn (?:check |hint )?(\d\.\d+)"
 
 
 @cache
@@ -156,6 +157,13 @@ def test_the_exercises_of_a_chapter_are_counted_from_one() -> None:
     for chapter in CHAPTERS:
         places = [exercise.order[1] for exercise in exercises if exercise.chapter is chapter]
         assert places == list(range(1, len(places) + 1))
+
+
+def test_every_exercise_that_the_book_names_exists() -> None:
+    texts = {file.name: file.read_text(encoding="utf-8") for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+    named = {(file, number) for file, text in texts.items() for number in re.findall(COMMAND, text)}
+    numbers = {exercise.number for exercise in path().values()}
+    assert {(file, number) for file, number in named if number not in numbers} == set()
 
 
 def test_no_answer_is_left_without_an_exercise() -> None:

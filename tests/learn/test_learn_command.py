@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from descend.cli._main import descend as cli
-from descend.learn import CHAPTERS, path
+from descend.learn import CHAPTERS, Verdict, _child, path
 from descend.learn._trial import check
 
 FILE = Path("learn/2.1-stable_lr.py")
@@ -94,6 +95,7 @@ def test_an_exercise_from_opening_to_its_explanation() -> None:
     text = not_yet()
     assert "property  the largest stable learning rate on 40 hidden rows of 3 features" in text
     assert "observed  0." in text
+    assert "before it held" not in text
     assert "expected  between 0." in text
 
     FILE.write_text(ANSWER, encoding="utf-8")
@@ -342,6 +344,19 @@ def test_what_does_not_end_is_ended_and_the_line_is_told(source: str, line: tupl
     assert verdict.line in line
     assert time.monotonic() - began < 30  # it takes 3 where the machine is free
     assert len(printed) < 5000
+
+
+def test_who_holds_too_much_memory_is_told_in_which_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[Verdict] = []
+    monkeypatch.setattr(_child, "MEMORY", 1)
+    monkeypatch.setattr(_child, "leave", lambda folder, verdict: left.append(verdict))
+    _child._watch(threading.get_ident(), __file__, tmp_path, 60.0)
+    (verdict,) = left
+    assert verdict.kind == "memory"
+    assert verdict.sentence == (
+        "test_who_holds_too_much_memory_is_told_in_which_line needs more memory than a check may take."
+    )
+    assert verdict.line
 
 
 def test_processes_and_threads_that_the_readers_code_has_begun_hold_nobody_up() -> None:

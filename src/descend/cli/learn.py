@@ -259,7 +259,8 @@ def _show_refusal(exercise: descend.learn.Exercise, verdict: descend.learn._judg
         click.echo(f"  observed  {verdict.observed}")
         click.echo(f"  expected  {verdict.expected}")
         if verdict.checked:
-            click.echo(f"  ({verdict.checked} before it hold)")
+            many = "1 property" if verdict.checked == 1 else f"{verdict.checked} properties"
+            click.echo(f"  ({many} before it held.)")
         return
     _say(verdict.sentence)
     if verdict.line is not None:

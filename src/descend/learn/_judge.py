@@ -186,9 +186,10 @@ def last_call(frame: FrameType | None, file: str) -> tuple[str, int, str] | None
 
 
 def place(frame: FrameType, line: int) -> tuple[str, int, str]:
-    function = frame.f_code.co_qualname.replace("<locals>.", "")
+    """The function as one would call it: max_stable_lr, Stopper.update, whatever stands inside of it."""
+    named = [part for part in frame.f_code.co_qualname.split(".") if not part.startswith("<")]
     text = linecache.getline(frame.f_code.co_filename, line).strip()
-    return "Your file" if function == "<module>" else function, line, text
+    return ".".join(named) or "Your file", line, text
 
 
 def _told(error: BaseException) -> tuple[str, str]:

@@ -17,8 +17,15 @@ def check(yours: Answer, draw: np.random.Generator, variant: int) -> Iterator[Ob
     where = f"the largest stable learning rate on {rows} hidden rows of {features} features"
     yield expect_close(where, yours.max_stable_lr(X, y), limit, rel=0.01)
     # the Hessian does not depend on the targets, and goes with the square of the features
-    yield expect_close("the same with the targets times 7", yours.max_stable_lr(X, 7 * y), limit, rel=0.01)
-    yield expect_close("the same with the features times 10", yours.max_stable_lr(10 * X, y), limit / 100, rel=0.01)
+    yield expect_close(
+        "the largest stable learning rate with 7 times the targets", yours.max_stable_lr(X, 7 * y), limit, rel=0.01
+    )
+    yield expect_close(
+        "the largest stable learning rate with 10 times the features",
+        yours.max_stable_lr(10 * X, y),
+        limit / 100,
+        rel=0.01,
+    )
 
 
 stable_lr = Exercise(
