@@ -112,6 +112,12 @@ def test_words_numbers_and_lists_are_equal_whatever_they_are_made_of(
     assert expect_equal("it", observed, expected).holds == same
 
 
+def test_an_object_is_told_by_its_kind() -> None:
+    assert expect_close("it", (x for x in [1]), 1).observed == "a generator"
+    assert expect_close("it", object(), 1).observed == "an object"
+    assert expect_close("it", {"loss": 1}, 1).observed == "dict {'loss': 1}"
+
+
 def test_what_needs_words_is_said_in_words() -> None:
     seen = expect_true("the weights", False, observed="changed", expected="as before")
     assert seen == Observation("the weights", "changed", "as before", False)

@@ -54,6 +54,8 @@ def _judged(name: str, file: str) -> Verdict:
             source = handle.read()
     except (SyntaxError, UnicodeDecodeError):
         return Verdict("syntax", "Your file is not text in UTF-8. Save it as UTF-8.")
+    except OSError as error:
+        return Verdict("unreadable", f"Your file cannot be read: {error.strerror}.")
     try:
         return judge(page(name), source, file)
     except DescendError as error:

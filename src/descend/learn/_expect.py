@@ -82,10 +82,13 @@ def told(value: object) -> str:
             return digits(values.item())
         few = values.ndim == 1 and values.size <= FEW
         return f"[{', '.join(map(digits, values.tolist()))}]" if few else _kind(values)
+    name = type(value).__name__
     try:
-        return _short(f"{type(value).__name__} {value!r}")
-    except Exception:  # a class of the reader's, whose repr is broken
-        return type(value).__name__
+        shown = repr(value)
+    except Exception:  # a class of the reader's
+        shown = "<>"
+    # "<generator object at 0x7f...>" says no more than "a generator"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}" if shown.startswith("<") else _short(f"{name} {shown}")
 
 
 def digits(value: float, count: int = 4) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ class LearnFolder:
 
     def flag(self) -> str:
         """What a command needs to find this folder again."""
-        return "" if self.folder in (Path("learn"), Path(".")) else f" --into {self.folder}"
+        return "" if self.folder in (Path("learn"), Path(".")) else f" --into {shlex.quote(str(self.folder))}"
 
     def checked(self, name: str, *, passed: bool) -> None:
         """Note a check; what was passed once stays passed."""

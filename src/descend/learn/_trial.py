@@ -119,6 +119,8 @@ def _left(process: subprocess.Popen[bytes], folder: Path, file: Path, printed: s
         return Verdict("exit", "Your file ended Python (os._exit?) before the check was done. Let it return instead.")
     line = re.search(rf'File "{re.escape(str(file.resolve()))}", line (\d+)', (folder / CRASH).read_text())
     name = signal.Signals(-process.returncode).name
+    if name == "SIGKILL":
+        return Verdict("crash", "The system ended your file (SIGKILL), as it does where memory runs out.")
     sentence = f"Your file crashed Python itself ({name})."
     return Verdict("crash", sentence, line=int(line[1]) if line else None, code=_line(file, line and int(line[1])))
 
