@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from descend.learn import (
     expect_true,
     judge,
 )
-from descend.learn._exercise import paragraphs
+from descend.learn._exercise import _literals, paragraphs
 
 GRAD = torch.tensor(1.0, requires_grad=True)
 ODD = [None, "0.5", True, [], {}, object(), [[1], [1, 2]], 1j, float("nan"), math.inf, torch.zeros(0), int, b"1"]
@@ -203,6 +204,15 @@ def test_a_mutant_that_changes_nothing_is_refused() -> None:
         replace("a + b", "*", "-")
     with pytest.raises(AssertionError, match="the mutant is the solution"):
         replace("a + b", "a", "a")
+
+
+def test_an_exercise_that_cannot_be_read_from_its_source_is_our_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("title = 'a'\nmine = Exercise(number='1.1', title=title, check=check)\n")
+    with pytest.raises(AssertionError, match=r"mine\.py: title must be a literal"):
+        _literals(file, "mine")
+    with pytest.raises(AssertionError, match=r"has no line `yours = Exercise\(...\)`"):
+        _literals(file, "yours")
 
 
 def test_prose_is_wrapped_and_what_is_indented_stays() -> None:

@@ -174,9 +174,13 @@ def _literals(file: Path, name: str) -> dict[str, Any]:
             and isinstance(node.value, ast.Call)
             and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
         ):
-            return {
-                keyword.arg: ast.literal_eval(keyword.value)
-                for keyword in node.value.keywords
-                if keyword.arg and keyword.arg != "check"
-            }
+            keywords = [keyword for keyword in node.value.keywords if keyword.arg != "check"]
+            return {str(keyword.arg): _literal(keyword, file) for keyword in keywords}
     raise AssertionError(f"{file} has no line `{name} = Exercise(...)`")
+
+
+def _literal(keyword: ast.keyword, file: Path) -> Any:
+    try:
+        return ast.literal_eval(keyword.value)
+    except ValueError:
+        raise AssertionError(f"{file.name}: {keyword.arg} must be a literal: it is read from the source") from None
