@@ -49,7 +49,7 @@ class Page(HTMLParser):
         self.formulas |= "math" in values.get("class", "").split()
         if tag in ("a", "area") and "href" in values:
             self.links.append(values["href"])
-        if tag == "img" and not values.get("alt", "").strip():
+        if tag == "img" and values.get("alt", "").strip() in ("", values.get("src", "").strip()):
             self.unnamed.append(values.get("src", ""))
 
     def handle_endtag(self, tag: str) -> None:

@@ -126,10 +126,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _command_line() -> str:
     parts = ["# The command line", "`descend COMMAND --help` prints what stands here."]
-    context = click.Context(commands, info_name="descend", terminal_width=100, max_content_width=100)
+    context = click.Context(commands, info_name="descend", terminal_width=88, max_content_width=88)
     for name in commands.list_commands(context):
         if command := commands.get_command(context, name):
-            inner = click.Context(command, info_name=name, parent=context, terminal_width=100, max_content_width=100)
+            inner = click.Context(command, info_name=name, parent=context, terminal_width=88, max_content_width=88)
             parts += [f"## descend {name}", f"```text\n{click.unstyle(command.get_help(inner))}\n```"]
     return "\n\n".join(parts) + "\n"
 

@@ -29,7 +29,7 @@ from book import ROOT, reference
 MATHJAX: Final = ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-full.js"  # all of TeX, one file
 PARTS: Final = {
     "The chapters": "docs/[0-9][0-9]-*.md",
-    "The notebooks": "notebooks/*.ipynb",
+    "The notebooks": "notebooks/data*.ipynb notebooks/gradient*.ipynb notebooks/gd*.ipynb",
     "Reference": "docs/problems.md docs/reference/*.md docs/claims.md",
     "In Python": "docs/reference/*.rst",
     "The project": "ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md",
@@ -39,6 +39,7 @@ _MARKER: Final = re.compile(r"<!--(?:=|from: )[^>]*-->")
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)")
 _DEFINED: Final = re.compile(r"<\.\./\.\./files/([^>]+)\.html>`__")
 _SCHEME: Final = re.compile(r"@media\s*\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)")
+_OUTPUT: Final = "What the code above draws"
 _INK: Final = {"light": "#24292f", "dark": "#ddd"}  # of a figure that takes its colour from the text around it
 
 
@@ -151,8 +152,12 @@ def linked_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def for_both_themes(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
-    """Two copies of a figure that follows the system, as a page may be switched to the other theme."""
-    context["body"] = re.sub(r'<img\b[^>]*\bsrc="([^"]+)\.svg"[^>]*>', _twice, context.get("body", ""))
+    """Two copies of a figure that follows the system, as a page may be switched to the other theme.
+
+    An output of code is described as such; MyST-NB would give it the name of its file.
+    """
+    body = re.sub(r'(<img\b[^>]*\balt=")[^"]*_images/[^"]*"', rf'\1{_OUTPUT}"', context.get("body", ""))
+    context["body"] = re.sub(r'<img\b[^>]*\bsrc="([^"]+)\.svg"[^>]*>', _twice, body)
 
 
 def _twice(image: re.Match[str]) -> str:

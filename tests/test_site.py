@@ -65,6 +65,7 @@ def test_the_python_fences_of_a_chapter_are_the_cells_of_its_notebook() -> None:
         ('<a href=".">x</a>', "leads to a folder"),
         ('<a href="http://example.com">x</a>', "no https address"),
         ('<img src="data:," alt="">', "no description"),
+        ('<img src="page.html" alt="page.html">', "no description"),
         ('<img src="gone.png" alt="x">', "not there"),
         ('<img src="https://example.com/a.png" alt="x">', "from elsewhere"),
         ('<script src="//example.com/a.js"></script>', "from elsewhere"),
