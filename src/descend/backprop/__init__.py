@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from descend.backprop import dense, ops
 from descend.backprop.array import Array, operation, unbroadcast
+from descend.backprop.differences import central_difference, forward_difference
+from descend.backprop.gradcheck import GradientCheck, check_gradients, compare_gradients
+from descend.backprop.graph import graph_svg
 from descend.backprop.inits import INITS
 from descend.backprop.layers import MLP, BatchNorm, Layer, Linear, Sequential, batch_norm, batch_norm_composed
 from descend.backprop.losses import mse, softmax_cross_entropy
@@ -41,6 +44,7 @@ __all__ = [
     "SGD",
     "Array",
     "BatchNorm",
+    "GradientCheck",
     "Layer",
     "Linear",
     "Message",
@@ -49,10 +53,15 @@ __all__ = [
     "absolute",
     "batch_norm",
     "batch_norm_composed",
+    "central_difference",
+    "check_gradients",
+    "compare_gradients",
     "concatenate",
     "dense",
     "exp",
+    "forward_difference",
     "gelu",
+    "graph_svg",
     "log",
     "log_softmax",
     "logsumexp",

@@ -16,9 +16,9 @@ from typing import Final, TypeVar
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-Matrix = Float[np.ndarray, "rows columns"]
-Weight = Float[np.ndarray, "outputs inputs"]
-Bias = Float[np.ndarray, " outputs"]
+Matrix = Float[np.ndarray, "rows _"]
+Weight = Float[np.ndarray, "_ _"]  # [outputs, inputs], as PyTorch stores it
+Bias = Float[np.ndarray, " _"]  # [outputs]
 Entry = TypeVar("Entry")
 
 

@@ -119,10 +119,7 @@ def batch_norm(x: Floats, gain: Floats, shift: Floats, *, eps: float = 1e-5) -> 
     sd = np.sqrt(x.var(axis=0) + eps)
     x_hat = (x - x.mean(axis=0)) / sd
 
-    def to_x(g: Floats) -> Floats:
-        passes: Floats = gain / sd * (g - g.mean(axis=0) - x_hat * (g * x_hat).mean(axis=0))
-        return passes
-
+    to_x = lambda g: gain / sd * (g - g.mean(axis=0) - x_hat * (g * x_hat).mean(axis=0))  # noqa: E731
     return gain * x_hat + shift, to_x, lambda g: g * x_hat, lambda g: g
 
 

@@ -14,7 +14,7 @@ from descend.backprop.array import Array, Floats, Made, Operand, operation
 def mse(outputs: Floats, targets: Floats) -> Made:
     """The mean of (output - target)^2 over all numbers; its gradient is 2 (output - target) / n."""
     if outputs.shape != targets.shape:
-        raise ValueError("they must be equal, or broadcasting would compare every output with every target.")
+        raise ValueError("they must be equal, or every output would be compared with every target.")
     error = outputs - targets
     return np.mean(error**2), lambda g: g * 2 * error / error.size, lambda g: -g * 2 * error / error.size
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from descend.backprop.array import Array, Axis, Floats, Made, Operand, operation
+from descend.backprop.array import Array, Axis, Floats, Made, Operand, Vjp, operation
 
 # --- two arrays, number by number
 
@@ -152,17 +152,15 @@ def matmul(a: Floats, b: Floats) -> Made:
     if inner[0] != inner[1]:
         raise ValueError(f"the inner sizes {inner[0]} and {inner[1]} must be equal.")
     rows, columns = np.atleast_2d(a), b if b.ndim > 1 else b[:, None]
+    to_a: Vjp = lambda g: _matrix(g, a, b) @ np.swapaxes(columns, -1, -2)  # noqa: E731
+    to_b: Vjp = lambda g: np.swapaxes(rows, -1, -2) @ _matrix(g, a, b)  # noqa: E731
+    return a @ b, to_a, to_b if b.ndim > 1 else lambda g: to_b(g)[..., 0]
 
-    def matrix(g: Floats) -> Floats:
-        """The gradient with the axis that a product with a vector has lost."""
-        g = g if b.ndim > 1 else g[..., None]
-        return g if a.ndim > 1 else g[..., None, :]
 
-    def to_b(g: Floats) -> Floats:
-        passes = np.swapaxes(rows, -1, -2) @ matrix(g)
-        return passes if b.ndim > 1 else passes[..., 0]
-
-    return a @ b, lambda g: matrix(g) @ np.swapaxes(columns, -1, -2), to_b
+def _matrix(g: Floats, a: Floats, b: Floats) -> Floats:
+    """The gradient of a @ b, with the axis that a product with a vector has lost."""
+    g = g if b.ndim > 1 else g[..., None]
+    return g if a.ndim > 1 else g[..., None, :]
 
 
 # --- other shapes: the gradient goes back the way that the numbers came
@@ -206,12 +204,13 @@ def getitem(x: Operand, index: Any) -> Array:
 
 @operation
 def _getitem(x: Floats, *, index: Any) -> Made:
-    def scatter(g: Floats) -> Floats:
-        passes = np.zeros_like(x)
-        np.add.at(passes, index, g)
-        return passes
+    return x[index], lambda g: _scattered(g, x, index)
 
-    return x[index], scatter
+
+def _scattered(g: Floats, x: Floats, index: Any) -> Floats:
+    passes = np.zeros_like(x)
+    np.add.at(passes, index, g)
+    return passes
 
 
 def take(x: Operand, indices: Any, axis: int = 0) -> Array:
