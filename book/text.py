@@ -205,7 +205,7 @@ def _prose(text: str) -> str:
     text = _without_code(text)
     for what in (
         r"<!--[\s\S]*?-->",
-        r"</?[a-zA-Z][^>]*>",
+        r"</?(?:details|summary|img|a|b|i|br|p|div|span|sub|sup|kbd)\b[^>]*>",
         r"\]\([^)]*\)",  # where links lead
         r"https?://\S+",
         r"^\[[^\]]+\]:.*$",

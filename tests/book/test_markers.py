@@ -70,6 +70,7 @@ def test_a_number_without_a_marker_is_found(sentence: str) -> None:
         "1. First\n2. Second",
         "## 2.13 A heading",
         "<details><summary>Hint</summary>\n\nTry.\n\n</details>",
+        "Where $a<b$ and $c>d$, it is $0.5$<!--=x-->.",
         "It is named w1, float32 and H100.",
     ],
 )
