@@ -67,15 +67,12 @@ def graph_svg(root: Node, *, title: str = "Computation graph", description: str 
 
 
 def _columns(nodes: Sequence[Node]) -> dict[Node, int]:
-    """Each node one column right of the last of its parents; what has no parents just left of its first use."""
-    column: dict[Node, int] = {}
-    for node in nodes:
-        column[node] = 1 + max((column[parent] for parent in node.parents), default=-1)
-    first_use: dict[Node, int] = {}
-    for node in nodes:
+    """Each node as far to the right as its uses allow: one column left of the first of them."""
+    steps = {nodes[-1]: 0}  # to the root, on the longest way
+    for node in reversed(nodes):
         for parent in node.parents:
-            first_use[parent] = min(first_use.get(parent, column[node]), column[node])
-    return {node: column[node] if node.parents else first_use.get(node, 1) - 1 for node in nodes}
+            steps[parent] = max(steps.get(parent, 0), steps[node] + 1)
+    return {node: max(steps.values()) - count for node, count in steps.items()}
 
 
 def _parents(node: Node) -> list[Node]:
@@ -144,11 +141,11 @@ def _box(node: Node, x: float, y: float) -> str:
 
 
 def _heading(node: Node) -> str:
-    sign = {"*": "×", "/": "÷", "-": "−", "neg": "−"}.get(node.op, node.op)
-    name = node.name if len(node.name) <= 12 else node.name[:11] + "…"
-    if name and sign:
-        return f"{name} = {sign}"
-    return name or sign or ("input" if isinstance(node, Value) or node.requires_grad else "constant")
+    sign = {"*": "×", "/": "÷", "-": "−", "neg": "−"}.get(node.op, node.op).replace("_", " ")
+    text = f"{node.name} = {sign}" if node.name and sign and len(node.name + sign) < 14 else node.name or sign
+    if not text:
+        return "input" if isinstance(node, Value) or node.requires_grad else "constant"
+    return text if len(text) <= 17 else text[:16] + "…"
 
 
 def _value(node: Node) -> str:
