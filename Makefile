@@ -72,7 +72,7 @@ $(VENV)/with-%: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/$(PIP) install --editable '.[$*]' --constraint constraints.txt
 	@touch $@
 
-$(MATHJAX): book/package-lock.json | $(VENV)/with-book
+$(MATHJAX): book/package-lock.json  # stands after what installs npm into .venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix book --ignore-scripts --no-audit --no-fund
 	@touch $@
 
