@@ -28,7 +28,6 @@ class Break(NamedTuple):
 
 
 BREAKS: Final = [
-    Break("backpropagation.first_gradient", "descend.backprop.losses", "mse", "g * 2 * error", "g * error"),
     Break(
         "backpropagation.difference_table", "descend.backprop.differences", "central_difference", "i, -h", "i, -h / 2"
     ),
