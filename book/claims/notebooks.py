@@ -124,7 +124,7 @@ def gradient_descent() -> dict[str, float]:
         "prediction": near(142, abs=0.05),
         "same": below(1e-4),
     },
-    why="counts are those of one recorded row more or less; the excess is a mean over 800 rows that rounding can lead astray",
+    why="counts are those of one recorded row more or less; the excess is a mean whose course rounding can change",
     seeds="0 to 4, 42 for the data",
 )
 def three_ways() -> dict[str, float]:
