@@ -18,6 +18,7 @@ CHAPTERS: Final = MappingProxyType(
             "notebooks/gradient_descent.ipynb",
             "notebooks/gd_vs_mini_gd_vs_sgd.ipynb",
         ),
+        "readme": ("README.md",),
     }
 )
 """The documents whose numbers are claims; a key names the modules in claims/ and figures/ that measure and draw."""
