@@ -209,6 +209,7 @@ def _prose(text: str) -> str:
         r"\]\([^)]*\)",  # where links lead
         r"https?://\S+",
         r"^\[[^\]]+\]:.*$",
+        r"\bPython \d\.\d+",
         r"^\s*\d+\.(?=\s)",  # numbers of a list
         r"^#+ .*?\d+(?:\.\d+)*\.?(?= )",  # and of headings
     ):
