@@ -405,6 +405,8 @@ LASTS: Final = ("unweighted", "weighted", "dropped")
         "33_unweighted": near(1.68, rel=0.10),
         "33_weighted": near(0.0029, rel=0.15),
         "33_dropped": near(0.0043, rel=0.15),
+        "34_unweighted": near(0.0037, rel=0.15),
+        "34_dropped": near(0.041, rel=0.12),
         "times": near(390, rel=0.2),
         "everywhere": near(1.09, rel=0.10),
         "fit_unweighted": near(1.7, rel=0.25),
@@ -418,6 +420,8 @@ def last_batch() -> Mapping[str, float]:
     ends = {f"{B}_{last}": floor_over_epochs(0.05, B, last)[0] for B in (16, 32, 33) for last in LASTS}
     run: dict[str, Any] = {"lr": 0.05, "batch_size": 33, "epochs": 2000, "evaluate_every": 4}
     return ends | {
+        "34_unweighted": floor_over_epochs(0.05, 34, "unweighted")[0],
+        "34_dropped": floor_over_epochs(0.05, 34, "dropped")[0],
         "times": ends["33_unweighted"] / ends["33_dropped"],
         "everywhere": floor_over_epochs(0.05, 33, "unweighted")[1],
         "fit_unweighted": tail(train(last_batch="unweighted", **run), 600),
@@ -621,6 +625,7 @@ def monitored(e: Array, batch: int = 40, draws: int = 150) -> float:
         "start": near(2.874, rel=5e-3),
         "after_40": near(24.23, rel=5e-3),
         "after_200": near(2041, rel=5e-3),
+        "exact_after_200": near(72_672, rel=5e-3),
         "monitored": near(24.2, rel=0.2),
         "half_at": near(39.0, rel=0.01),
         "half": near(0.5, rel=0.04),
@@ -639,6 +644,7 @@ def noise_scale_grows() -> Mapping[str, float]:
         "start": noise_scale(path[0])[0],
         "after_40": simple,
         "after_200": noise_scale(path[200])[0],
+        "exact_after_200": noise_scale(path[200])[1],
         "monitored": monitored(path[40]),
         "half_at": critical,
         "half": gain(path[40], whole) / most,
