@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+import pkgutil
 import re
 import shlex
 import tomllib
-from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from descend.cli._main import descend
 ROOT = Path(__file__).parent.parent
 PATHS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 DOCS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PATHS}
-FILES = [path.relative_to(ROOT).as_posix() for top in ("src", "tests") for path in (ROOT / top).rglob("*")]
+FILES = [path.relative_to(ROOT).as_posix() for top in ("src", "tests", "book") for path in (ROOT / top).rglob("*")]
 
 every_document = pytest.mark.parametrize("name", DOCS)
 
@@ -62,8 +61,8 @@ def test_every_make_target_exists(name: str) -> None:
 @every_document
 def test_every_name_in_descend_can_be_imported(name: str) -> None:
     for code in inline(DOCS[name]):
-        if match := re.match(r"descend((?:\.\w+)+)", code):
-            reduce(getattr, match[1].split(".")[1:], importlib.import_module("descend"))
+        if match := re.match(r"descend(?:\.\w+)+", code):
+            pkgutil.resolve_name(match[0])
 
 
 @every_document

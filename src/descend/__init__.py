@@ -60,6 +60,7 @@ __all__ = [
     "RunBusyError",
     "RunError",
     "Series",
+    "backprop",
     "compare",
     "cure",
     "diagnose",
@@ -76,6 +77,7 @@ __all__ = [
     "watch",
 ]
 
+_PARTS: Final = ("backprop", "optim")  # subpackages with a public surface of their own
 _HOMES: Final = {
     "catalog": ("CHECKS", "DATA", "FAULTS", "INITS", "LOSSES", "MODELS", "MONITORS", "OPTIMIZERS", "SCHEDULES"),
     "comparison": ("Comparison", "compare"),
@@ -98,8 +100,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # 30 ms
 
         return version("descend")
-    if name == "optim":
-        return importlib.import_module("descend.optim")
+    if name in _PARTS:
+        return importlib.import_module(f"descend.{name}")
     for home, names in _HOMES.items():
         if name in names:
             value = globals()[name] = getattr(importlib.import_module(f"descend.{home}"), name)
