@@ -523,10 +523,11 @@ def adam_mistakes() -> dict[str, float]:
 
 @cache
 def adam_response(kind: str) -> np.ndarray:
-    """Adam's steps in units of lr: to a constant gradient, a spike, one that stops, one that turns, and noise."""
+    """Adam's steps in units of lr: to a constant gradient, a spike, a growing burst, one that stops or turns, noise."""
     gradients = {
         "constant": np.ones(1000),
         "spike": np.append(np.zeros(9999), 1.0),
+        "growing": np.concatenate([np.zeros(9900), (0.999 / 0.9) ** np.arange(-99.0, 1.0)]),
         "stopped": np.repeat([1.0, 0.0], [10_000, 300]),
         "turning": np.tile([1.0, -1.0], 5000),
         "noise": np.random.default_rng(0).normal(size=20_000),
@@ -539,6 +540,8 @@ def adam_response(kind: str) -> np.ndarray:
         "constant": below(1e-7),
         "bound": near(3.162, rel=1e-3),
         "spike": near(3.162, rel=1e-3),
+        "growing": near(7.271, rel=1e-3),
+        "growing_predicted": near(7.271, rel=1e-3),
         "after": near(9.05, rel=5e-3),
         "turning": near(0.0526, rel=5e-3),
         "noise": near(0.2294, rel=0.03),
@@ -553,6 +556,8 @@ def adam_responses() -> dict[str, float]:
         "constant": float(np.abs(adam_response("constant") - 1).max()),
         "bound": 0.1 / math.sqrt(0.001),
         "spike": adam_response("spike")[-1],
+        "growing": adam_response("growing")[-1],
+        "growing_predicted": 0.1 / math.sqrt(0.001 * (1 - 0.9**2 / 0.999)),
         "after": adam_response("stopped")[10_000:].sum(),
         "turning": np.abs(adam_response("turning")[-1]),
         "noise": math.sqrt(np.square(adam_response("noise")[2000:]).mean()),

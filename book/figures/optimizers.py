@@ -37,7 +37,7 @@ def valley() -> Figure:
     """Paths over two standardised, nearly collinear weights of the bonus data, the others at their optimum."""
     hessian = bonus("standard")[0][1:3, 1:3]
     start = torch.tensor([-9.0, 3.0], dtype=torch.float64)
-    reach = np.linspace(-12, 12, 33)
+    reach = np.linspace(-12, 12, 25)
     across, up = np.meshgrid(reach, reach)
     h = hessian.numpy()
     loss = 0.5 * (h[0, 0] * across**2 + 2 * h[0, 1] * across * up + h[1, 1] * up**2)
@@ -52,7 +52,7 @@ def valley() -> Figure:
         axes.contour(across, up, loss, levels=np.array([1.0, 8, 25, 70, 150]), colors=INK, linewidths=0.5, alpha=0.35)
         path = walk(name, start, lambda at, _: hessian @ at, steps, **hyper).numpy()
         axes.plot(
-            path[:, 0], path[:, 1], color=colour(index), marker=".", markersize=3, linewidth=0.9, markevery=slice(0, 40)
+            path[:, 0], path[:, 1], color=colour(index), marker=".", markersize=3, linewidth=0.9, markevery=slice(0, 30)
         )
         axes.plot([0], [0], color=INK, marker="+", markersize=8, linestyle="none")
         axes.set(title=f"{label}, {steps} steps", xlim=(-11, 6), ylim=(-5, 11))
