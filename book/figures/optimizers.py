@@ -37,10 +37,8 @@ def valley() -> Figure:
     """Paths over two standardised, nearly collinear weights of the bonus data, the others at their optimum."""
     hessian = bonus("standard")[0][1:3, 1:3]
     start = torch.tensor([-9.0, 3.0], dtype=torch.float64)
-    reach = np.linspace(-12, 12, 25)
-    across, up = np.meshgrid(reach, reach)
-    h = hessian.numpy()
-    loss = 0.5 * (h[0, 0] * across**2 + 2 * h[0, 1] * across * up + h[1, 1] * up**2)
+    curvatures, axes_of = np.linalg.eigh(hessian.numpy())
+    circle = np.stack([np.cos(angles := np.linspace(0, 2 * np.pi, 61)), np.sin(angles)])
     paths = (
         ("gradient descent", "sgd", {"lr": 0.4}, 40),
         ("heavy ball", "momentum", {"lr": 0.4, "momentum": 0.6}, 40),
@@ -49,7 +47,9 @@ def valley() -> Figure:
     )
     drawing, panels = canvas(2, 2, height=2.3)
     for index, (axes, (label, name, hyper, steps)) in enumerate(zip(panels, paths, strict=True)):
-        axes.contour(across, up, loss, levels=np.array([1.0, 8, 25, 70, 150]), colors=INK, linewidths=0.5, alpha=0.35)
+        for level in (0.5, 3.0, 10.0, 25.0, 60.0):
+            across, up = axes_of @ (circle * np.sqrt(2 * level / curvatures)[:, None])
+            axes.plot(across, up, color=INK, linewidth=0.5, alpha=0.35)
         path = walk(name, start, lambda at, _: hessian @ at, steps, **hyper).numpy()
         axes.plot(
             path[:, 0], path[:, 1], color=colour(index), marker=".", markersize=3, linewidth=0.9, markevery=slice(0, 30)
