@@ -120,7 +120,7 @@ def first_loss() -> dict[str, float]:
         "ln2": near(math.log(2), rel=1e-9),
         "prior": near(0.328, rel=0.01),
         "share": near(10.2, rel=0.01),
-        "steps": between(14, 20),
+        "steps": near(17, abs=1),
         "at_prior": near(0.33, rel=0.03),
     },
     why="a closed form of fixed labels; the steps move by one or two with the seed",
@@ -174,8 +174,8 @@ def by_heart(model: nn.Module, inputs: Tensor, labels: Tensor, lr: float = 1e-2,
 
 @claim(
     {
-        "healthy": between(10, 20),
-        "shuffled": between(12, 26),
+        "healthy": near(13, abs=2),
+        "shuffled": near(18, abs=3),
         "softmax": near(1.58, abs=0.1),
     },
     why="one batch of 16; the steps move by a few with the seed, and nothing gets below the floor of 1.4612",
@@ -207,11 +207,11 @@ def judged_after(inputs: Tensor, labels: Tensor, held: Tensor, answers: Tensor, 
 
 @claim(
     {
-        "inputs": near(0.18, rel=0.35),
+        "inputs": near(0.178, rel=0.15),
         "zeros": near(2.303, abs=0.01),
         "shuffled": above(2.4),
     },
-    why="two seeds differ by a third of the small loss; what no input can lower stays at ln 10",
+    why="rounding moves the small loss by some per cent; what no input can lower stays at ln 10",
     seeds="0",
 )
 def baseline() -> dict[str, float]:
@@ -326,11 +326,11 @@ def thousandfold() -> dict[str, float]:
     {
         "update": near(0.0090, rel=0.2),
         "update_adam": near(0.0021, rel=0.2),
-        "edge": near(0.73, rel=0.3),
+        "edge": near(0.73, rel=0.15),
         "variance": near(0.53, rel=0.2),
-        "dead": between(2, 15),
-        "scale": between(15, 110),
-        "batches": between(0.4, 3.5),
+        "dead": near(10.9, abs=4),
+        "scale": near(39.7, rel=0.25),
+        "batches": near(1.24, rel=0.25),
         "gradient": near(0.83, rel=0.2),
         "accuracy": near(92.8, abs=2),
     },
@@ -485,10 +485,10 @@ def descended_too_fast(steps: int = 250) -> tuple[list[float], list[bool]]:
         "predicted": near(2.3830, rel=1e-3),
         "measured": near(2.3830, rel=2e-3),
         "limit": near(0.0078629, rel=1e-3),
-        "finite": between(84, 92),
+        "finite": near(86, abs=2),
         "last": between(1e36, 3.4e38),
-        "until": between(180, 192),
-        "nan": between(180, 192),
+        "until": near(187, abs=2),
+        "nan": near(190, abs=2),
         "pace": near(2.38, abs=0.006),
     },
     why="an eigenvalue of fixed data; where float32 overflows, some steps more or less",
@@ -743,12 +743,12 @@ def clipped(share: float | None) -> dict[str, Any]:
 
 @claim(
     {
-        "none": near(8500, rel=0.3),
-        "ninety": near(540, rel=0.3),
-        "share": near(7.5, abs=1.5),
-        "half": near(34, rel=0.4),
+        "none": near(8495, rel=0.05),
+        "ninety": near(538, rel=0.05),
+        "share": near(7.47, abs=0.5),
+        "half": near(34, rel=0.05),
     },
-    why="one order of the rows; another moves what the bad rows leave by a third",
+    why="one order of the rows in float64; another order is another experiment",
     seeds="0",
 )
 def clipping() -> dict[str, float]:
@@ -841,9 +841,9 @@ def always_above() -> dict[str, float]:
 
 @claim(
     {
-        "leak.train": near(0.061, rel=0.5),
-        "leak.validation": near(0.107, rel=0.5),
-        "leak.fresh": near(1.36, rel=0.3),
+        "leak.train": near(0.061, rel=0.3),
+        "leak.validation": near(0.107, rel=0.3),
+        "leak.fresh": near(1.36, rel=0.2),
         "linear.train": near(0.23, rel=0.05),
         "linear.validation": near(0.19, rel=0.05),
     },
@@ -984,9 +984,9 @@ def too_early(noise: float, patience: int, length: float = 20.0, curves: int = 4
 
 
 @claim(
-    {f"{noise}.{patience}": near(share, abs=7) for (noise, patience), share in SHARES.items()}
+    {f"{noise}.{patience}": near(share, abs=7 if 0 < share < 100 else 1) for (noise, patience), share in SHARES.items()}
     | {"often": near(100, abs=3), "often_long": near(12, abs=5)},
-    why="3 standard errors of 400 curves are 7 per cent at most",
+    why="3 standard errors of 400 curves are 7 per cent at most, and none where all stop or none",
     seeds="0",
 )
 def patience() -> dict[str, float]:
@@ -1166,13 +1166,14 @@ def evaluation() -> dict[str, float]:
         nn.functional.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
 
-    def loss(size: int) -> float:
+    def loss(size: int, order: Tensor | None = None) -> float:
+        rows = torch.arange(358) if order is None else order
         with torch.no_grad():
-            parts = zip(held[:358].split(size), answers[:358].split(size), strict=True)
+            parts = zip(held[rows].split(size), answers[rows].split(size), strict=True)
             return sum(nn.functional.cross_entropy(model(a), b, reduction="sum").item() for a, b in parts) / 358
 
     model.eval()
-    sizes = [loss(size) for size in (1, 7, 358)]
+    sizes = [loss(size) for size in (1, 7, 358)] + [loss(7, torch.arange(358).flip(0))]
     model.train()
     before = model[1].running_mean.clone()
     two, every = loss(2), loss(358)
@@ -1295,7 +1296,7 @@ def remedies() -> dict[str, float]:
         "overfitting.ratio": near(0.293, rel=0.1),
         "overfitting.low": near(0.229, rel=0.2),
         "overfitting.high": near(0.376, rel=0.2),
-        "vanishing_gradients.ratio": near(0.0103, rel=0.5),
+        "vanishing_gradients.ratio": near(0.0103, rel=0.3),
         "underfitting.ratio": near(0.001, rel=1e-6),
         "exploding_gradients.ratio": near(0.001, rel=1e-6),
         "cured": exactly(4),
