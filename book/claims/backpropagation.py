@@ -116,7 +116,8 @@ def small_graph() -> tuple[Value, dict[str, Value]]:
     w, x, y = Value(1.5, "w"), Value(2.0, "x"), Value(2.85, "y")
     p = (w * x).named("p")
     e = (p - y).named("e")
-    loss = (e**2 + 0.1 * w**2).named("L")
+    s, q = (e**2).named("s"), (w**2).named("q")
+    loss = (s + 0.1 * q).named("L")
     return loss, {"w": w, "x": x, "y": y, "p": p, "e": e}
 
 
