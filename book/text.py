@@ -8,6 +8,7 @@ source: `8192<!--from: Goyal et al. 2017, abstract-->`. What is in backticks is 
 
 from __future__ import annotations
 
+import bisect
 import importlib
 import inspect
 import json
@@ -15,7 +16,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,7 @@ _BEHIND: Final = re.compile(r"(?:\\?[ %*$`}\])]|\\text\{[^}]*\}|\\%)*")  # may s
 _FEW: Final = 12  # smaller counts are words of the language: two runs, 5 epochs, 3 layers
 
 _FENCE: Final = re.compile(r"^([ \t>]*)(```+|~~~+).*?^\1?[ \t>]*\2[ \t]*$", re.DOTALL | re.MULTILINE)
-_QUOTE: Final = re.compile(r"<!--source: (?P<name>[\w.]+)-->\n\n?```python\n(?P<code>.*?)```", re.DOTALL)
+_QUOTE: Final = re.compile(r"(?P<head><!--source: (?P<name>[\w.]+)-->\n\n?```python\n)(?P<code>.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,32 +58,23 @@ class Shown:
         return abs(self.value - value) <= self.half_digit * (1 + 1e-9) + drift
 
 
-def shown(text: str, chapter: str) -> list[Shown]:
+@cache
+def shown(text: str, chapter: str) -> tuple[Shown, ...]:
     """The numbers that carry the marker of a claim. Raises ValueError for a marker without a number before it."""
-    found = []
-    numbers = _numbers(text)
-    for marks in _runs_of_markers(text):
-        before = [number for number in numbers if number.end() <= marks[0].start()]
-        before = before[len(before) - len(marks) :]
-        for mark, number in zip(marks, before, strict=True):
-            if mark["claim"]:
-                chapter_of, _, rest = mark["claim"].partition(".")
-                name = mark["claim"] if rest and chapter_of in CHAPTERS else f"{chapter}.{mark['claim']}"
-                found.append(Shown(name, number[0], number.start(), number.end()))
-    return found
+    return tuple(
+        Shown(_full_name(mark["claim"], chapter), number[0], number.start(), number.end())
+        for mark, number in _marked(text)
+        if mark["claim"]
+    )
 
 
 def bare(text: str) -> list[tuple[int, str]]:
     """The numbers that no marker covers: line (from 1) and the number with what stands around it."""
-    covered = set()
-    numbers = _numbers(text)
-    for marks in _runs_of_markers(text):
-        before = [number.start() for number in numbers if number.end() <= marks[0].start()]
-        covered.update(before[len(before) - len(marks) :])
+    covered = {number.start() for _, number in _marked(text)}
     prose = _prose(text)
     return [
         (text.count("\n", 0, number.start()) + 1, " ".join(text[number.start() - 20 : number.end() + 20].split()))
-        for number in numbers
+        for number in _NUMBERS.finditer(prose)
         if number.start() not in covered and not _is_language(prose, number)
     ]
 
@@ -116,7 +108,7 @@ def quotes(text: str) -> list[tuple[str, str]]:
 
 def with_sources(text: str) -> str:
     """The text with every quoted block as the code stands now."""
-    return _QUOTE.sub(lambda quote: quote[0].replace(quote["code"], source(quote["name"])), text)
+    return _QUOTE.sub(lambda quote: f"{quote['head']}{source(quote['name'])}```", text)
 
 
 def source(name: str) -> str:
@@ -172,26 +164,29 @@ def _value(number: str) -> float:
     return float(_plain(number))
 
 
-def _runs_of_markers(text: str) -> Iterator[list[re.Match[str]]]:
-    """Markers by the numbers that they follow: those that stand in a row together. Code holds none."""
-    run: list[re.Match[str]] = []
+def _full_name(claim: str, chapter: str) -> str:
+    return claim if claim.partition(".")[0] in CHAPTERS and "." in claim else f"{chapter}.{claim}"
+
+
+def _marked(text: str) -> list[tuple[re.Match[str], re.Match[str]]]:
+    """Each marker with its number: n markers in a row follow the last n numbers before them. Code holds none."""
+    numbers = list(_NUMBERS.finditer(_prose(text)))
+    ends = [number.end() for number in numbers]
+    rows: list[list[re.Match[str]]] = []
     for mark in _MARKER.finditer(_without_code(text)):
-        if run and mark.start() != run[-1].end():
-            yield run
-            run = []
-        run.append(mark)
-        if len(run) == 1:
-            before = [number for number in _numbers(text) if number.end() <= mark.start()]
-            gap = text[before[-1].end() : mark.start()] if before else text
-            if not _BEHIND.fullmatch(gap):
-                line = text.count("\n", 0, mark.start()) + 1
-                raise ValueError(f"Line {line}: no number stands right before {mark[0]}, only {gap[-30:]!r}.")
-    if run:
-        yield run
-
-
-def _numbers(text: str) -> list[re.Match[str]]:
-    return list(_NUMBERS.finditer(_prose(text)))
+        if rows and rows[-1][-1].end() == mark.start():
+            rows[-1].append(mark)
+        else:
+            rows.append([mark])
+    pairs = []
+    for row in rows:
+        before = bisect.bisect_right(ends, row[0].start())
+        gap = text[ends[before - 1] : row[0].start()] if before else text
+        if not _BEHIND.fullmatch(gap):
+            line = text.count("\n", 0, row[0].start()) + 1
+            raise ValueError(f"Line {line}: no number stands right before {row[0][0]}, only {gap[-30:]!r}.")
+        pairs += zip(row, numbers[before - len(row) : before], strict=True)
+    return pairs
 
 
 def _without_code(text: str) -> str:

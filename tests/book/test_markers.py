@@ -84,7 +84,7 @@ def test_a_marker_without_a_number_before_it_is_refused() -> None:
 
 
 def test_markers_in_code_show_nothing() -> None:
-    assert shown("`1<!--=x-->`\n\n```md\n2<!--=x-->\n```\n", "readme") == []
+    assert shown("`1<!--=x-->`\n\n```md\n2<!--=x-->\n```\n", "readme") == ()
 
 
 def test_a_renewed_text_shows_the_measured_values_in_its_own_form() -> None:
