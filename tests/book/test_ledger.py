@@ -92,6 +92,9 @@ def test_a_shifted_point_is_another_drawing_and_a_renamed_clip_is_not() -> None:
     assert same_drawing(drawing, drawing.replace("30", "30.4"))
     assert not same_drawing(drawing, drawing.replace("30", "33"))
     assert not same_drawing(drawing, drawing.replace("L", "M"))
+    coloured = drawing.replace("<path", '<path stroke="#6e7681"')
+    assert same_drawing(coloured, coloured)
+    assert not same_drawing(coloured, coloured.replace("6e7681", "6e7682"))
 
 
 def test_bands_hold_what_they_say() -> None:
