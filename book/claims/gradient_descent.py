@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -242,12 +242,19 @@ def _overflow(size: float, growth: float) -> float:
     return math.log(torch.finfo(torch.float32).max / size) / math.log(growth)
 
 
+def _top_of_projects() -> float:
+    """The top mode's part of the error of the weight of projects, its largest, at zero weights."""
+    top = torch.linalg.eigh(hessian_of())[1][:, -1]
+    return float(((start_error() @ top) * top).abs().max())
+
+
 @claim(
     {
         "below_loss": near(0.0182, rel=0.03),
         "below_predicted": near(0.0182, rel=0.03),
         "above_predicted": near(1874.6, abs=0.5),
         "above_loss": near(1875, abs=3),
+        "gradient_predicted": near(4093.2, abs=0.5),
         "above_weights": near(4095, abs=15),
     },
     why="exact powers; in float32 rounding may shift the overflow by a few of some thousand steps",
@@ -264,6 +271,7 @@ def beside_the_limit() -> dict[str, float]:
         "below_loss": bonus_run(0.99 * limit, 4001)["loss/batch"].y[4000],
         "below_predicted": float(slow * (1 - 0.99 * limit * values[0]) ** 8000),
         "above_predicted": _overflow(100 * top, 1.02**2),
+        "gradient_predicted": _overflow(float(values[-1]) * _top_of_projects(), 1.02),
         "above_loss": lost,
         "above_weights": dead,
     }
@@ -280,6 +288,10 @@ def beside_the_limit() -> dict[str, float]:
         "predicted_ratio": near(2.383, abs=0.001),
         "finite": near(86, abs=1),
         "predicted_finite": near(85.5, abs=0.1),
+        "top_millions": near(1.94, abs=0.005),
+        "projects": near(8.40, abs=0.005),
+        "error_growth": near(1.544, abs=0.001),
+        "predicted_gradient": near(186.7, abs=0.1),
         "weights": near(188, abs=2),
     },
     why="a deterministic run; float32 rounds, and decides in which of two steps it overflows",
@@ -301,6 +313,10 @@ def too_high() -> dict[str, float]:
         "predicted_ratio": growth,
         "finite": int(np.isfinite(loss).sum()),
         "predicted_finite": _overflow(100 * top, growth),
+        "top_millions": 100 * top / 1e6,
+        "projects": _top_of_projects(),
+        "error_growth": math.sqrt(growth),
+        "predicted_gradient": _overflow(float(values[-1]) * _top_of_projects(), math.sqrt(growth)),
         "weights": weights,
     }
 
@@ -383,6 +399,7 @@ def convex_and_diverging() -> dict[str, float]:
         "left": near(3.3, abs=0.05),
         "change": near(3.2e-5, rel=0.05),
         "rest": near(0.0235, rel=0.05),
+        "rest_by_ratio": near(0.0235, rel=0.05),
         "stop_step": near(4163, abs=5),
         "stop_bias": near(18.90, abs=0.01),
     },
@@ -404,6 +421,7 @@ def slow_mode() -> dict[str, float]:
         "left": 100 * (1 - lr * low) ** 5000,
         "change": change[4999],
         "rest": change[4999] / (2 * lr * low),
+        "rest_by_ratio": change[4999] / (change[4998] / change[4999] - 1),
         "stop_step": stop,
         "stop_bias": at_stop,
     }
@@ -433,7 +451,7 @@ def times_hessian(loss: Callable[[Tensor], Tensor], w: Tensor, v: Tensor) -> Ten
 
 
 def power_iteration(times: Callable[[Tensor], Tensor], start: Tensor, products: int) -> list[float]:
-    """The Rayleigh quotient before each of `products` products."""
+    """The Rayleigh quotient that each of `products` products gives, of the vector before it."""
     v, found = start / start.norm(), []
     for _ in range(products):
         product = times(v)
@@ -460,15 +478,18 @@ def hessian_vector() -> float:
     {
         "library": near(254.36, rel=1e-3),
         "raw_products": near(4, abs=1),
-        "raw_predicted": near(2.9, abs=0.1),
-        "standard_products": near(9, abs=1),
-        "standard_predicted": near(9.9, abs=0.1),
+        "raw_predicted": near(3.9, abs=0.1),
+        "standard_products": near(12, abs=1),
+        "standard_predicted": near(10.9, abs=0.1),
     },
-    why="the monitor promises 1e-3; the count of products depends on the random start",
-    seeds="0",
+    why="the monitor promises 1e-3; the median of counts over 200 random starts is sure to one",
+    seeds="0 to 199",
 )
 def power_method() -> dict[str, float]:
-    """lambda_max of the bonus loss by the library's monitor, and the products until power iteration has 6 digits."""
+    """lambda_max of the bonus loss by the library's monitor, and the products until power iteration has 6 digits.
+
+    The product that forms the quotient counts too.
+    """
     X, y = bonus()
 
     def loss_of(parameters: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
@@ -479,12 +500,14 @@ def power_method() -> dict[str, float]:
     measured = {"library": float(sharpness.measure(step)["sharpness/hessian"])}
     for scale, name in (("none", "raw"), ("standard", "standard")):
         H, values = hessian_of(scale), eigenvalues(scale)
-        start = torch.randn(4, generator=torch.Generator().manual_seed(0)).double()
-        found = np.array(power_iteration(lambda v, H=H: H @ v, start, 60))
-        off = 1 - found / values[-1]
-        measured[f"{name}_products"] = float(np.flatnonzero(off > 1e-6)[-1] + 1)
-        # what is missing falls by (lambda_2 / lambda_1)^2 a product
-        measured[f"{name}_predicted"] = math.log(1e6) / (2 * math.log(values[-1] / values[-2]))
+        counts = []
+        for seed in range(200):
+            start = torch.randn(4, generator=torch.Generator().manual_seed(seed)).double()
+            off = 1 - np.array(power_iteration(lambda v, H=H: H @ v, start, 30)) / values[-1]
+            counts.append(int((off > 1e-6).sum()) + 1)
+        measured[f"{name}_products"] = float(np.median(counts))
+        # what is missing is multiplied by (the second largest / the largest)^2 at each product
+        measured[f"{name}_predicted"] = 1 + math.log(1e6) / (2 * math.log(values[-1] / values[-2]))
     return measured
 
 
@@ -575,7 +598,6 @@ def _measured(scale: str, steps: int) -> dict[str, float]:
         "extremes": 100 * extremes,
         "rate": _late_rate(plain),
         "ball_steps": steps_until(ball),
-        "ball_rate": _late_rate(ball),
     }
 
 
@@ -586,7 +608,6 @@ def _measured(scale: str, steps: int) -> dict[str, float]:
         "extremes": near(94.9, abs=0.05),
         "rate": near(0.999109, abs=1e-6),
         "ball_steps": near(474, abs=2),
-        "ball_rate": near(0.9605, rel=0.001),
     },
     why=COUNTED,
 )
@@ -601,7 +622,6 @@ def raw_descent() -> dict[str, float]:
         "extremes": near(8.8, abs=0.1),
         "rate": near(0.958426, abs=1e-5),
         "ball_steps": near(54, abs=2),
-        "ball_rate": near(0.757, rel=0.005),
     },
     why=COUNTED,
 )
@@ -642,14 +662,19 @@ def _condition(H: Tensor) -> float:
 
 
 @claim(
-    {"kappa": near(1.576, abs=0.002), "steps": near(9, abs=1), "rule": near(9.2, abs=0.1)},
+    {
+        "kappa": near(1.576, abs=0.002),
+        "kappa_unscaled": near(1274, abs=1),
+        "steps": near(9, abs=1),
+        "rule": near(9.2, abs=0.1),
+    },
     why="fixed data",
 )
 def better_columns() -> dict[str, float]:
     """The standardised data with projects - years in place of projects: kappa, and steps to 1e-6."""
     X, y = bonus()
-    columns = torch.stack([X[:, 0], X[:, 1], X[:, 2] - X[:, 1]], dim=1)
-    columns = (columns - columns.mean(0)) / columns.std(0, correction=0)
+    unscaled = torch.stack([X[:, 0], X[:, 1], X[:, 2] - X[:, 1]], dim=1)
+    columns = (unscaled - unscaled.mean(0)) / unscaled.std(0, correction=0)
     design = torch.cat([columns, torch.ones(len(columns), 1).double()], dim=1)
     H = 2 / len(design) * design.T @ design
     values = torch.linalg.eigvalsh(H)
@@ -658,7 +683,13 @@ def better_columns() -> dict[str, float]:
     shares = (path.norm(dim=1) / path[0].norm()).numpy()
     kappa = _condition(H)
     rule = math.log(1e6) / math.log((kappa + 1) / (kappa - 1))
-    return {"kappa": kappa, "steps": steps_until(shares), "rule": rule}
+    raw = mse_hessian_eigenvalues(unscaled)
+    return {
+        "kappa": kappa,
+        "kappa_unscaled": float(raw[-1] / raw[0]),
+        "steps": steps_until(shares),
+        "rule": rule,
+    }
 
 
 @claim(
@@ -738,11 +769,13 @@ def fitted(steps: int, lr: float = 0.006) -> np.ndarray[Any, Any]:
         "slow1000": near(49.4, abs=0.1),
         "second1000": near(99.8, abs=0.05),
         "slow5000": near(96.7, abs=0.05),
+        "fourth": near(1.526, abs=0.001),
+        "all": above(99.9),
     },
     why="a deterministic run that equals 1 - (1 - lr lambda)^k to rounding",
 )
 def spectral_filter() -> dict[str, float]:
-    """Percent of a mode that is fitted after 10, 100, 1000 and 5000 steps at lr = 0.006."""
+    """Percent of a mode that is fitted after 10, 100, 1000 and 5000 steps at lr = 0.006; lr lambda of the fourth."""
     gone = fitted(5000)
     return {
         "slow10": gone[10, 0],
@@ -753,6 +786,8 @@ def spectral_filter() -> dict[str, float]:
         "slow1000": gone[1000, 0],
         "second1000": gone[1000, 1],
         "slow5000": gone[5000, 0],
+        "fourth": gone[1, 3] / 100,
+        "all": min(gone[100, 2], gone[1000, 2], gone[5000, 1]),
     }
 
 
@@ -783,8 +818,6 @@ def early_stopping() -> dict[str, float]:
 
 # --- saddles ----------------------------------------------------------------------------------------------------------
 
-TURN: Final = torch.tensor([[1.0, -1.0], [1.0, 1.0]]).double() / math.sqrt(2)
-
 
 def valley(p: Tensor) -> Tensor:
     """The gradient of x^2/2 - y^2/2 + y^4/4: a saddle at (0, 0), minima at (0, 1) and (0, -1)."""
@@ -792,9 +825,13 @@ def valley(p: Tensor) -> Tensor:
 
 
 @cache
-def escape(optimizer: str, y: float, turned: bool = False, lr: float = 0.01, most: int = 1400) -> float:
-    """Steps from (1, y) until the optimizer is half way to a minimum; infinity where that takes more than `most`."""
-    turn = TURN if turned else torch.eye(2).double()
+def escape(optimizer: str, y: float, degrees: float = 0.0, lr: float = 0.01, most: int = 1400) -> float:
+    """Steps from (1, y) until the optimizer is half way to a minimum; infinity where that takes more than `most`.
+
+    The whole loss is turned by some `degrees`, 0 for a ridge along an axis.
+    """
+    along, across = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = torch.tensor([[along, -across], [across, along]]).double()
     rule, p = OPTIMIZERS[optimizer], (turn @ torch.tensor([1.0, y]).double())[None]
     state = rule.init(p)
     for t in range(1, most + 1):
@@ -830,6 +867,11 @@ def escape(optimizer: str, y: float, turned: bool = False, lr: float = 0.01, mos
         "lion": near(50, abs=1),
         "lion_turned": near(379, abs=5),
         "stay": exactly(9),
+        "momentum_predicted": near(209, abs=1),
+        "rmsprop_oblique": near(26, abs=2),
+        "adam_oblique": near(97, abs=3),
+        "lion_oblique": near(111, abs=4),
+        "sgd_oblique": above(300),
     },
     why=COUNTED + "; sign-like rules may take a few more",
 )
@@ -837,31 +879,36 @@ def saddle() -> dict[str, float]:
     """Steps to leave a saddle of two dimensions, from a millionth (or a thousandth) off its ridge, at lr = 0.01."""
     return {
         "sgd": escape("sgd", 1e-6),
-        "sgd_turned": escape("sgd", 1e-6, turned=True),
+        "sgd_turned": escape("sgd", 1e-6, degrees=45),
         "predicted": math.log(0.5e6) / math.log(1.01),
+        "momentum_predicted": math.log(0.5e6) / math.log(max(np.roots([1, -(1 + 0.9 + 0.01), 0.9]))),
         "sgd_fast": escape("sgd", 1e-6, lr=0.5),
-        "sgd_fast_turned": escape("sgd", 1e-6, turned=True, lr=0.5),
+        "sgd_fast_turned": escape("sgd", 1e-6, degrees=45, lr=0.5),
         "momentum": escape("momentum", 1e-6),
-        "momentum_turned": escape("momentum", 1e-6, turned=True),
+        "momentum_turned": escape("momentum", 1e-6, degrees=45),
         "nesterov": escape("nesterov", 1e-6),
-        "nesterov_turned": escape("nesterov", 1e-6, turned=True),
+        "nesterov_turned": escape("nesterov", 1e-6, degrees=45),
         "adagrad": escape("adagrad", 1e-6),
         "rmsprop": escape("rmsprop", 1e-6),
-        "rmsprop_turned": escape("rmsprop", 1e-6, turned=True),
+        "rmsprop_turned": escape("rmsprop", 1e-6, degrees=45),
         "adam": escape("adam", 1e-6),
         "adam_near": escape("adam", 1e-3),
-        "adam_turned": escape("adam", 1e-6, turned=True),
-        "adam_turned_near": escape("adam", 1e-3, turned=True),
-        "adagrad_turned": escape("adagrad", 1e-6, turned=True),
+        "adam_turned": escape("adam", 1e-6, degrees=45),
+        "adam_turned_near": escape("adam", 1e-3, degrees=45),
+        "adagrad_turned": escape("adagrad", 1e-6, degrees=45),
         "adamw": escape("adamw", 1e-6),
-        "adamw_turned": escape("adamw", 1e-6, turned=True),
+        "adamw_turned": escape("adamw", 1e-6, degrees=45),
         "muon": escape("muon", 1e-6),
-        "muon_turned": escape("muon", 1e-6, turned=True),
+        "muon_turned": escape("muon", 1e-6, degrees=45),
         "lion": escape("lion", 1e-6),
-        "lion_turned": escape("lion", 1e-6, turned=True),
+        "lion_turned": escape("lion", 1e-6, degrees=45),
         "stay": sum(
-            all(math.isinf(escape(name, 0.0, turned, most=300)) for turned in (False, True)) for name in OPTIMIZERS
+            all(math.isinf(escape(name, 0.0, degrees, most=300)) for degrees in (0, 45)) for name in OPTIMIZERS
         ),
+        "rmsprop_oblique": escape("rmsprop", 0.0, degrees=30),
+        "adam_oblique": escape("adam", 0.0, degrees=30),
+        "lion_oblique": escape("lion", 0.0, degrees=30),
+        "sgd_oblique": escape("sgd", 0.0, degrees=30, most=300),
     }
 
 
@@ -1074,6 +1121,22 @@ def decays() -> dict[str, float]:
     names = ("constant", "step", "linear", "cosine")
     return {name: final_excess(name) for name in names} | {
         "inverse_time": final_excess("inverse_time", decay_rate=0.01)
+    }
+
+
+@claim(
+    {"sum": near(6.88, abs=0.005), "left": near(55.7, abs=0.1), "left_constant": near(0.6, abs=0.02)},
+    why="sums and products of the library's factors",
+)
+def decays_too_early() -> dict[str, float]:
+    """3000 rates lr = 0.02 / (1 + k / 100): their sum, and percent of the slowest mode that they leave."""
+    factor = Schedule(SCHEDULES["inverse_time"], 3000, 0, {"decay_rate": 0.01})
+    lr = 0.02 * np.array([factor(step) for step in range(3000)])
+    low = eigenvalues("standard")[0]
+    return {
+        "sum": lr.sum(),
+        "left": 100 * float(np.prod(1 - lr * low)),
+        "left_constant": 100 * (1 - 0.02 * low) ** 3000,
     }
 
 
