@@ -94,11 +94,10 @@ def first_steps() -> Figure:
 @styled
 def responses() -> Figure:
     """Steps of four rules under a constant gradient, a spike after silence, and a gradient that stops."""
-    silence = 3000
     cases = (
-        ("constant gradient", np.ones(60), 0),
-        ("a spike after silence", np.concatenate([np.zeros(silence), [1.0], np.zeros(59)]), silence - 10),
-        ("gradient stops", np.concatenate([np.ones(silence), np.zeros(60)]), silence - 20),
+        ("constant gradient", np.ones(60), 0, 0),
+        ("a spike after silence", np.repeat([0.0, 1.0, 0.0], [10, 1, 49]), 10_000, 0),
+        ("gradient stops", np.repeat([1.0, 0.0], [1000, 40]), 0, 980),
     )
     rules = (
         ("SGD", "sgd", {}),
@@ -107,9 +106,9 @@ def responses() -> Figure:
         ("Adam", "adam", {}),
     )
     drawing, panels = canvas(3, 1, height=1.6)
-    for axes, (title, gradients, begin) in zip(panels, cases, strict=True):
+    for axes, (title, gradients, silence, begin) in zip(panels, cases, strict=True):
         for index, (_, name, hyper) in enumerate(rules):
-            steps = moves(name, gradients.tolist(), lr=1.0, **hyper)[begin : begin + 60]
+            steps = moves(name, gradients.tolist(), after=silence, lr=1.0, **hyper)[begin:]
             axes.plot(
                 np.arange(1, len(steps) + 1), steps, color=colour(index), linestyle="--" if name == "adam" else "-"
             )
