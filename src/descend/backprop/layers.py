@@ -124,7 +124,7 @@ def batch_norm(x: Floats, gain: Floats, shift: Floats, *, eps: float = 1e-5) -> 
 
 
 def batch_norm_composed(x: Array, gain: Operand, shift: Operand, *, eps: float = 1e-5) -> Array:
-    """The same as `batch_norm`, of small operations: eight nodes, and the engine finds the gradient by itself."""
+    """The same as `batch_norm`, of small operations: nine nodes, and the engine finds the gradient by itself."""
     centred = x - mean(x, 0)
     return gain * (centred / sqrt(mean(square(centred), 0) + eps)) + shift
 
