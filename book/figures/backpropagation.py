@@ -50,7 +50,7 @@ def gradient_check() -> Figure:
 @styled
 def depth() -> Figure:
     """Rms of activations, and how much of it differs between inputs, against depth."""
-    figure, panels = canvas(1, 2, width=7.2, height=2.9)
+    figure, panels = canvas(2, 1, height=2.2)
     layers = np.arange(1, 51)
     for index, (_, init, bias) in enumerate(INITS):
         for panel, values in zip(panels, depths(init, bias), strict=True):
@@ -58,7 +58,7 @@ def depth() -> Figure:
             kept = typical > (1e-14 if panel is panels[1] else 0)  # less is rounding, and differs between processors
             panel.plot(layers[kept], typical[kept], color=colour(index))
     panels[0].set(ylabel="rms of activations")
-    panels[1].set(ylabel="variation across inputs / rms")
+    panels[1].set(ylabel="across inputs / rms")
     for panel in panels:
         panel.set(xlabel="layers")
         log_where_wide(panel)
