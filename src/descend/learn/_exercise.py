@@ -43,11 +43,11 @@ class Chapter:
 
 
 CHAPTERS: Final = (
-    Chapter(1, "Backpropagation", "docs/01-Backpropagation.md", 75),
-    Chapter(2, "Gradient descent", "docs/02-Gradient-Descent.md", 60),
-    Chapter(3, "GD variants and batch size", "docs/03-GD-Variants.md", 60),
-    Chapter(4, "Optimizers", "docs/04-Optimizers.md", 60),
-    Chapter(5, "Monitoring training", "docs/05-Monitoring-Training.md", 75),
+    Chapter(1, "Backpropagation", "docs/01-Backpropagation.md", 110),
+    Chapter(2, "Gradient descent", "docs/02-Gradient-Descent.md", 120),
+    Chapter(3, "Batch, mini-batch, stochastic", "docs/03-GD-Variants.md", 100),
+    Chapter(4, "Optimizers", "docs/04-Optimizers.md", 120),
+    Chapter(5, "Monitoring training", "docs/05-Monitoring-Training.md", 120),
 )
 
 
