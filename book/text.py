@@ -203,7 +203,7 @@ def _prose(text: str) -> str:
         r"</?(?:details|summary|img|a|b|i|br|p|div|span|sub|sup|kbd)\b[^>]*>",
         r"\]\([^)]*\)",  # where links lead
         r"https?://\S+",
-        r"^\[[^\]]+\]:.*$",
+        r"^\[[^\]\n]+\]:.*$",
         r"\bPython \d\.\d+",
         r"^\s*\d+\.(?=\s)",  # numbers of a list
         r"^#+ .*?\d+(?:\.\d+)*\.?(?= )",  # and of headings
