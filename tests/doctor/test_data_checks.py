@@ -391,6 +391,13 @@ def test_unscaled_columns_are_a_problem_where_the_fit_is_worse_than_it_could_be(
     assert (looked("unscaled_inputs", chart) is not None) is found
 
 
+def test_a_run_on_unscaled_columns_that_diverged_is_told_in_two_digits(chart_of):
+    inputs, targets = regression(1, 0)
+    facts = {"data": data.of((inputs * torch.tensor([1.0, 1000.0, 1.0]), targets)), "evaluation": {"rows_train": 300}}
+    finding = looked("unscaled_inputs", chart_of({"r2/train": curve(-0.1, -5.8e23)}, facts))
+    assert "5.8e+23 times the variance" in finding.sentence
+
+
 def test_pixels_from_0_to_1_and_columns_of_zeros_and_ones_are_scaled():
     digits = DATA["digits"]().train
     words = functional.one_hot(torch.arange(300) % 7, 7).float()

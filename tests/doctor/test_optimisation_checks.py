@@ -354,6 +354,12 @@ def test_a_small_network_underfits_where_a_large_one_is_on_a_plateau():
     assert [isinstance(look("plateau", each), Finding) for each in (small, large)] == [False, True]
 
 
+def test_a_small_network_whose_loss_has_risen_does_not_underfit():
+    risen = (range(0, 600, 20), 0.7 * 2.0 ** np.arange(30))
+    assert isinstance(look("underfitting", stuck(0.3, 0.02, parameters=20)), Finding)
+    assert look("underfitting", stuck(0.3, 0.02, parameters=20, loss__train=risen)) is None
+
+
 @pytest.mark.parametrize(
     ("lacking", "example"),
     [

@@ -68,7 +68,7 @@ def look(chart: Chart) -> Finding | Unknown | None:
         return Unknown(f"at least {FEWEST} steps")
     if left is None:
         return Unknown("what nearest neighbours reach on the training rows, and the accuracy or R2 there")
-    if left.share < POOR or not left.certain:
+    if left.share < POOR or not left.certain or seen.level > seen.start:  # risen: it diverged, and lacks nothing
         return None
     reason = _regularised(chart, seen) or _capacity(chart, seen) or _time(chart, seen, left)
     if reason is None:

@@ -19,6 +19,7 @@ from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unk
 from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
 from descend.doctor._data import DATA, UNFINISHED, before_training, columns, fit, grew, split
 from descend.doctor._probe import beside
+from descend.doctor._signals import two_digits
 from descend.doctor._training import ADAPTIVE, room
 from descend.recipe import Recipe
 
@@ -85,7 +86,8 @@ def _slow(chart: Chart) -> Evidence | None:
     best, r2 = chart.fact("data", "train", "linear", "unexplained"), fit(chart)
     if best is None or r2 is None or not 1 - r2 - best > SLOW:
         return None
-    says = f"Training ended with {1 - r2:.2f} of the variance unexplained, the best linear model leaves {best:.2f}."
+    left = f"{1 - r2:.2f} of" if 1 - r2 < 10 else f"{two_digits(1 - r2)} times"
+    says = f"Training ended with {left} the variance unexplained, the best linear model leaves {best:.2f}."
     return Evidence("r2/train", 1 - r2, best + SLOW, says)
 
 
