@@ -122,8 +122,10 @@ def first_loss() -> dict[str, float]:
         "share": near(10.2, rel=0.01),
         "steps": near(17, abs=1),
         "at_prior": near(0.33, rel=0.03),
+        "bias": near(-0.317, abs=0.03),
+        "bias_prior": near(-2.180, abs=0.005),
     },
-    why="a closed form of fixed labels; the steps move by one or two with the seed",
+    why="closed forms of fixed labels; the steps move by one or two with the seed, and the bias with them",
     seeds="0",
 )
 def prior() -> dict[str, float]:
@@ -133,26 +135,31 @@ def prior() -> dict[str, float]:
     share = float(target.mean())
     guessing = -share * math.log(share) - (1 - share) * math.log(1 - share)
 
-    def losses(bias: float) -> list[float]:
+    def losses(bias: float) -> tuple[list[float], list[float]]:
         model = network(64, 64, 1)
         nn.init.constant_(model[-1].bias, bias)
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
-        seen = []
+        seen, biases = [], []
         for _ in range(40):
+            biases.append(model[-1].bias.item())
             optimizer.zero_grad()
             loss = nn.functional.binary_cross_entropy_with_logits(model(inputs), target)
             loss.backward()
             optimizer.step()
             seen.append(loss.item())
-        return seen
+        return seen, biases
 
-    plain, informed = losses(0.0), losses(math.log(share / (1 - share)))
+    at_prior = math.log(share / (1 - share))
+    (plain, biases), (informed, _) = losses(0.0), losses(at_prior)
+    steps = next(step for step, loss in enumerate(plain) if loss < informed[0])
     return {
         "ln2": math.log(2),
         "prior": guessing,
         "share": 100 * share,
-        "steps": next(step for step, loss in enumerate(plain) if loss < informed[0]),
+        "steps": steps,
         "at_prior": informed[0],
+        "bias": biases[steps],
+        "bias_prior": at_prior,
     }
 
 
@@ -436,8 +443,13 @@ def broadcast() -> dict[str, float]:
 
 
 @claim(
-    {"predicted": near(62.8056, rel=1e-4), "measured": near(62.79, rel=2e-3), "amplitude": near(1.001, abs=2e-3)},
-    why="64 crossings in 2000 steps are counted to one step",
+    {
+        "predicted": near(62.8056, rel=1e-4),
+        "measured": near(62.79, rel=2e-3),
+        "loss": near(31.40, rel=2e-3),
+        "amplitude": near(1.001, abs=2e-3),
+    },
+    why="63 crossings and 63 peaks of the loss in 2000 steps, each counted to one step",
 )
 def never_zeroed() -> dict[str, float]:
     """A loop without zero_grad on x squared / 2, learning rate 0.01: it swings for ever."""
@@ -450,9 +462,12 @@ def never_zeroed() -> dict[str, float]:
         path.append(x.item())
     crossings = [step for step in range(1, 2000) if path[step - 1] * path[step] < 0]
     measured = 2 * (crossings[-1] - crossings[0]) / (len(crossings) - 1)
+    size = [abs(place) for place in path]  # of which the loss is half the square
+    peaks = [step for step in range(1, 1999) if size[step - 1] < size[step] >= size[step + 1]]
     return {
         "predicted": 2 * math.pi / math.acos(1 - 0.01 / 2),
         "measured": measured,
+        "loss": (peaks[-1] - peaks[0]) / (len(peaks) - 1),
         "amplitude": max(map(abs, path)),
     }
 
@@ -583,12 +598,13 @@ def _cosine(one: Any, other: Any) -> float:
         "order.first": exactly(14),
         "schedule.rises": near(79.5, abs=1),
         "schedule.first": between(41, 43),
+        "limit": near(0.49936, rel=1e-4),
     },
     why="deterministic descent on fixed data in float64",
 )
 def causes() -> dict[str, float]:
     """Five reasons for a rising loss, told apart by what the update does."""
-    found = {}
+    found = {"limit": 2 / float(mse_hessian_eigenvalues(bonus("standard")[0])[-1])}
     for cause in CAUSES:
         seen = rising(cause)
         found |= {f"{cause}.{what}": seen[what] for what in ("batch", "full", "first", "rises")}
@@ -747,7 +763,7 @@ def clipped(share: float | None) -> dict[str, Any]:
     draw = torch.Generator().manual_seed(0)
     wrong = y.clone()
     wrong[[17, 71]] += 3000.0
-    norms, clips, errors = [], 0, []
+    norms, clips, errors = [], [], []
     limit = math.inf if share is None else float(np.percentile(clipped(None)["norms"], share))
     weight, bias = torch.zeros(3, 1).double().requires_grad_(), y.mean().reshape(1).clone().requires_grad_()
     optimizer = torch.optim.SGD([weight, bias], 0.02)
@@ -759,10 +775,15 @@ def clipped(share: float | None) -> dict[str, Any]:
         norms.append(float(global_norm(gradients)))
         if norms[-1] > limit:
             clip_by_norm(gradients, limit)
-            clips += 1
+            clips.append(bool(torch.isin(rows, torch.tensor([17, 71])).any()))
         optimizer.step()
         errors.append(float(((x @ weight + bias - y) ** 2).mean().detach()))
-    return {"late": float(np.mean(errors[500:])), "share": clips / 15, "norms": norms}
+    return {
+        "late": float(np.mean(errors[500:])),
+        "share": len(clips) / 15,
+        "bad": 100 * float(np.mean(clips or [0])),
+        "norms": norms,
+    }
 
 
 @claim(
@@ -770,6 +791,8 @@ def clipped(share: float | None) -> dict[str, Any]:
         "none": near(8495, rel=0.05),
         "ninety": near(538, rel=0.05),
         "share": near(7.47, abs=0.5),
+        "predicted": near(7.763, abs=0.001),
+        "bad": near(100, abs=1),
         "half": near(34, rel=0.05),
     },
     why="one order of the rows in float64; another order is another experiment",
@@ -778,7 +801,14 @@ def clipped(share: float | None) -> dict[str, Any]:
 def clipping() -> dict[str, float]:
     """Two bad rows, and what is left of their harm when their gradients are clipped."""
     none, ninety, half = clipped(None), clipped(90.0), clipped(50.0)
-    return {"none": none["late"], "ninety": ninety["late"], "share": ninety["share"], "half": half["late"]}
+    return {
+        "none": none["late"],
+        "ninety": ninety["late"],
+        "share": ninety["share"],
+        "predicted": 100 * (1 - 0.98**4),
+        "bad": ninety["bad"],
+        "half": half["late"],
+    }
 
 
 @claim(
@@ -865,7 +895,7 @@ def always_above() -> dict[str, float]:
 
 @claim(
     {
-        "leak.train": near(0.061, rel=0.3),
+        "leak.train": near(0.084, rel=0.3),
         "leak.validation": near(0.107, rel=0.3),
         "leak.fresh": near(1.36, rel=0.2),
         "linear.train": near(0.23, rel=0.05),
@@ -875,11 +905,10 @@ def always_above() -> dict[str, float]:
     seeds="0",
 )
 def equal_losses() -> dict[str, float]:
-    """Training and validation loss alike, and both times it is no good sign."""
+    """Training and validation loss close to each other, and both times it is no good sign."""
     data = DATA["moons"](noise=0.4, rows=300, validation=0.5, test=0.0)
     fresh = DATA["moons"](noise=0.4, rows=2000, data_seed=1).train
-    inputs = torch.cat([data.train.inputs, data.validation.inputs])
-    labels = torch.cat([data.train.targets, data.validation.targets])
+    inputs, labels = (torch.cat(parts) for parts in zip(data.train, data.validation, strict=True))
     model = network(2, 128, 128, 128, 2)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(400):
@@ -888,8 +917,8 @@ def equal_losses() -> dict[str, float]:
         optimizer.step()
     with torch.no_grad():
         losses = [
-            nn.functional.cross_entropy(model(split.inputs), split.targets).item()
-            for split in (data.train, data.validation, fresh)
+            nn.functional.cross_entropy(model(rows), answers).item()
+            for rows, answers in ((inputs, labels), data.validation, fresh)
         ]
     linear = broken("underfitting")
     names = ("leak.train", "leak.validation", "leak.fresh")
@@ -1168,7 +1197,8 @@ def cut_and_resumed() -> float:
         "sizes": below(1e-6),
         "two": near(1.26, rel=0.1),
         "all": near(0.117, rel=0.1),
-        "evaluated": near(0.11, rel=0.2),
+        "evaluated": near(0.118, rel=0.15),
+        "drawn": exactly(1),
         "moved": near(22.6, rel=0.1),
     },
     why="fixed data; the network is one run",
@@ -1211,7 +1241,23 @@ def evaluation() -> dict[str, float]:
         "two": two,
         "all": every,
         "moved": 100 * float(moved),
+        "drawn": float(drawn_by_a_loader(held, answers)),
     }
+
+
+def drawn_by_a_loader(inputs: Tensor, labels: Tensor) -> int:
+    """How many 64-bit numbers one pass over a loader that does not shuffle takes from the global generator."""
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), batch_size=32)
+    torch.manual_seed(0)
+    for _ in loader:
+        pass
+    after = torch.get_rng_state()
+    torch.manual_seed(0)
+    for count in range(10):
+        if torch.equal(torch.get_rng_state(), after):
+            return count
+        torch.empty((), dtype=torch.int64).random_()
+    return -1
 
 
 # --- the four problems ------------------------------------------------------------------------------------------------
