@@ -1,7 +1,11 @@
-"""The code of the chapters runs as it stands: each chapter from top to bottom, in an empty folder."""
+"""The code of the chapters runs as it stands, each from top to bottom; notebooks are stored without what they printed.
+
+The notebooks run in test_ledger.py, as the claims of their conclusions.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import matplotlib as mpl
@@ -23,3 +27,10 @@ def test_every_block_of_the_chapter_runs(name: str, tmp_path: Path, monkeypatch:
     assert examples
     for example in examples:
         example.evaluate()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert cells
+    assert [cell for cell in cells if cell["outputs"] or cell["execution_count"]] == []
