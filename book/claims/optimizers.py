@@ -15,7 +15,7 @@ import descend
 from book.claims import above, below, claim, exactly, near
 from descend import OPTIMIZERS, Recipe
 from descend.data.employee_bonus import employee_bonus
-from descend.optim import UpdateRule, clip_by_norm, clip_by_value, global_norm
+from descend.optim import UpdateRule, clip_by_norm, clip_by_value
 
 ROUNDING = "a closed form; float64 rounds"
 ITERATES = "a deterministic path in float64; the band is a change of the last digit shown"
@@ -428,7 +428,6 @@ def adagrad_decay() -> dict[str, float]:
         "first_0999": near(31.62, rel=1e-3),
         "moved": near(0.1, rel=1e-3),
         "t100": near(1.256, rel=2e-3),
-        "t1000": near(1.0, rel=2e-3),
         "started_at_one": near(1.0, rel=1e-3),
         "started_at_one_small": near(0.0101, rel=1e-2),
         "torch_lr": exactly(0.01),
@@ -438,7 +437,7 @@ def adagrad_decay() -> dict[str, float]:
 )
 def rmsprop_start() -> dict[str, float]:
     """First steps of RMSprop in units of lr; the default lr of torch.optim.RMSprop, and how far that moves a weight."""
-    steady = moves("rmsprop", [1.0] * 1000, lr=1.0)
+    steady = moves("rmsprop", [1.0] * 100, lr=1.0)
     from_one = [g / math.sqrt(0.99 + 0.01 * g * g) for g in (1.0, 0.01)]
     default = torch.optim.RMSprop([torch.zeros(1)]).defaults["lr"]
     return {
@@ -446,7 +445,6 @@ def rmsprop_start() -> dict[str, float]:
         "first_0999": float(moves("rmsprop", [1.0], lr=1.0, alpha=0.999)[0]),
         "moved": float(moves("rmsprop", [1.0], lr=default)[0]),
         "t100": steady[99],
-        "t1000": steady[999],
         "started_at_one": from_one[0],
         "started_at_one_small": from_one[1],
         "torch_lr": default,
@@ -572,7 +570,6 @@ def adam_responses() -> dict[str, float]:
     {
         "scaled": below(1e-7),
         "tiny": near(0.733, rel=0.02),
-        "sgd": near(1000, rel=1e-6),
         "half": near(0.5, rel=1e-3),
         "outside": near(0.99, rel=2e-3),
         "inside": near(0.3015, rel=2e-3),
@@ -590,7 +587,6 @@ def adam_scale() -> dict[str, float]:
     return {
         "scaled": float(((end("adam", 1000.0, 200) - plain) / plain).abs().max()),
         "tiny": float((end("adam", 1e-10, 200) / plain)[3]),
-        "sgd": float((end("sgd", 1000.0, 1) / end("sgd", 1.0, 1))[3]),
         "half": float(moves("adam", [1e-8], lr=1.0)[0]),
         "outside": float(moves("adam", [1e-3], lr=1.0, eps=1e-5)[0]),
         "inside": 1e-3 / math.sqrt(1e-6 + 1e-5),
@@ -742,7 +738,6 @@ def turn(seed: int = 0) -> Tensor:
     {
         "slowest_bias": near(0.968, rel=5e-3),
         "steepest_most": near(0.680, rel=5e-3),
-        "first": near(1132, rel=0.05),
         "least": near(311, rel=0.05),
         "most": near(1269, rel=0.05),
         "faster": near(2, abs=0.5),
@@ -758,7 +753,6 @@ def turned_race() -> dict[str, float]:
     return {
         "slowest_bias": float(directions[3, 0]),
         "steepest_most": float(directions[:, -1].max()),
-        "first": steps[0],
         "least": min(steps),
         "most": max(steps),
         "faster": sum(one < fastest_adam(hessian, optimum)[0] for one in steps),
@@ -869,13 +863,12 @@ def shrunk() -> dict[str, float]:
         "norm": near(1, rel=1e-5),
         "value": near(0.754, rel=5e-3),
         "per_tensor": near(0.902, rel=5e-3),
-        "small": near(0.5, rel=1e-6),
         "tenfold": below(1e-6),
     },
     why=ROUNDING,
 )
 def clipping() -> dict[str, float]:
-    """Cosine between the gradient before and after; the norm of a gradient below the limit; one ten times as large."""
+    """Cosine between the gradient before and after; and a gradient ten times as large."""
     gradient = [torch.tensor([30.0, 4.0], dtype=torch.float64), torch.tensor([0.3, 0.4], dtype=torch.float64)]
 
     def clipped(how: Callable[[list[Tensor], float], object], factor: float = 1.0) -> Tensor:
@@ -890,13 +883,10 @@ def clipping() -> dict[str, float]:
     def cosine(other: Tensor) -> float:
         return float(torch.cosine_similarity(torch.cat(gradient), other, dim=0))
 
-    small = [torch.tensor([0.3, 0.4], dtype=torch.float64)]
-    clip_by_norm(small, 1.0)
     return {
         "norm": cosine(clipped(clip_by_norm)),
         "value": cosine(clipped(clip_by_value)),
         "per_tensor": cosine(clipped(each)),
-        "small": float(global_norm(small)),
         "tenfold": float((clipped(clip_by_norm, 10.0) - clipped(clip_by_norm)).abs().max()),
     }
 
@@ -1027,10 +1017,6 @@ def small_sweep() -> Mapping[str, list[float]]:
 @claim(
     {
         **{
-            f"{name}_best": near(best, abs=2)
-            for name, best in {"sgd": 5.8, "momentum": 4.5, "rmsprop": 4.2, "adam": 5.0}.items()
-        },
-        **{
             f"{name}_good": near(good, abs=0.5)
             for name, good in {"sgd": 1, "momentum": 2, "rmsprop": 4, "adam": 4}.items()
         },
@@ -1042,11 +1028,10 @@ def small_sweep() -> Mapping[str, list[float]]:
     seeds="0",
 )
 def small_protocol() -> dict[str, float]:
-    """The least validation error in % of seven learning rates, and how many of them come below 10 %."""
+    """How many of seven learning rates come below 10 % of validation error; Adam's error in % at three of them."""
     sweep = small_sweep()
     adam = dict(zip(range(7), sweep["adam"], strict=True))
     return {
-        **{f"{name}_best": min(errors) for name, errors in sweep.items()},
         **{f"{name}_good": sum(one < 10 for one in errors) for name, errors in sweep.items()},
         "adam_001": adam[2],
         "adam_01": adam[4],
