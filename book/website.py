@@ -30,7 +30,7 @@ MATHJAX: Final = ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-f
 PARTS: Final = {
     "The chapters": "docs/[0-9][0-9]-*.md",
     "The notebooks": "notebooks/data*.ipynb notebooks/gradient*.ipynb notebooks/gd*.ipynb",
-    "Reference": "docs/problems.md docs/reference/*.md docs/claims.md",
+    "Reference": "docs/problems.md docs/audit.md docs/reference/*.md docs/claims.md",
     "In Python": "docs/reference/*.rst",
     "The project": "ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md",
 }
