@@ -71,6 +71,11 @@ def write_reference(app: Sphinx) -> None:
     reference.write(Path(app.srcdir) / "docs" / "reference")
 
 
+def with_the_front_page(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Read the front page again, which holds the table of contents, when a document came or went."""
+    return [app.config.root_doc] if added or removed else []
+
+
 def prepare(app: Sphinx, docname: str, content: list[str]) -> None:
     """Take the markers of claims out; give the front page the table of contents."""
     content[0] = _MARKER.sub("", content[0])
@@ -208,6 +213,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _require_mathjax)
     app.connect("builder-inited", only_chapters_are_notebooks, priority=900)  # after MyST-NB has made its configuration
     app.connect("builder-inited", write_reference, priority=100)
+    app.connect("env-get-outdated", with_the_front_page)
     app.connect("autodoc-skip-member", only_ours)
     app.connect("autodoc-process-docstring", reference.as_rst)
     app.connect("source-read", prepare)
