@@ -4,7 +4,6 @@
 PYTHON ?=
 PYTEST_FLAGS ?= -n auto --maxprocesses=4
 DOCTOR_FLAGS ?=
-CLAIMS_FLAGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +14,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 unexport PYTHONPATH PYTHONHOME  # they would mix other packages into .venv
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs claims figures book doctor-bench constraints clean
+.PHONY: help demo test lint format docs claims nightly figures book doctor-bench constraints clean
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,8 +41,11 @@ docs: $(VENV)/with-all  ## write docs/problems.md, with what the doctor says of 
 doctor-bench: $(VENV)/with-dev  ## train runs with and without bugs, and count how often the doctor is right
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.doctor $(DOCTOR_FLAGS)
 
-claims: $(VENV)/with-dev  ## measure every number of the book, and compare with its band (CLAIMS_FLAGS=--slow: all)
-	OMP_NUM_THREADS=1 $(BIN)/python -m book claims $(CLAIMS_FLAGS)
+claims: $(VENV)/with-dev  ## measure every number of the book, and compare with its band
+	OMP_NUM_THREADS=1 $(BIN)/python -m book claims
+
+nightly: $(VENV)/with-dev  ## measure the slow claims of the book too, the doctor's corpus among them
+	OMP_NUM_THREADS=1 $(BIN)/python -m book claims --slow
 
 figures: $(VENV)/with-dev  ## draw the figures of the book again
 	OMP_NUM_THREADS=1 $(BIN)/python -m book figures
