@@ -41,7 +41,7 @@ docs: $(VENV)/with-all  ## write docs/problems.md, with what the doctor says of 
 doctor-bench: $(VENV)/with-dev  ## train runs with and without bugs, and count how often the doctor is right
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.doctor $(DOCTOR_FLAGS)
 
-claims: $(VENV)/with-dev  ## measure every number of the book, and compare with its band
+claims: $(VENV)/with-dev  ## measure the numbers of the book, all but the slow ones, and compare with their bands
 	OMP_NUM_THREADS=1 $(BIN)/python -m book claims
 
 nightly: $(VENV)/with-dev  ## measure the slow claims of the book too, the doctor's corpus among them

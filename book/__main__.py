@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection
 
 import click
 import torch
@@ -11,9 +12,10 @@ from rich.console import Console
 
 from book import CHAPTERS, ROOT
 from book.figures import FOLDER, figures, save
-from book.ledger import Band, experiments
+from book.ledger import experiments
 from book.page import PAGE, page
-from book.text import documents, prose_of, rewrite, shown
+from book.text import documents, rewrite, stale
+from descend.errors import nearest
 
 
 @click.group()
@@ -32,15 +34,12 @@ def main() -> None:
 def claims(names: tuple[str, ...], slow: bool, write: bool) -> None:
     """Measure the claims (all, or those whose name begins with one of NAMES), and compare with what the book says."""
     torch.set_num_threads(1)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)  # a line a claim, in a log
     begin, failures = time.monotonic(), []
     values: dict[str, float] = {}
-    entered = [
-        one
-        for chapter in dict.fromkeys(name.partition(".")[0] for name in names or CHAPTERS)
-        for one in experiments(chapter)
-        if not names or one.name.startswith(names)
-    ]
+    known = experiments()
+    _require(names, [one.name for one in known])
+    entered = [one for one in known if not names or one.name.startswith(names)]
     chosen = [one for one in entered if slow or not one.slow]
     for experiment in chosen:
         started = time.monotonic()
@@ -51,34 +50,32 @@ def claims(names: tuple[str, ...], slow: bool, write: bool) -> None:
             failures += [] if good else [name]
             verdict = "[green]within[/]" if good else "[red]OUTSIDE[/]"
             console.print(f"  {name}: claimed {band.words}, measured {measured[name]:.6g}: {verdict}", soft_wrap=True)
-            values[name] = measured[name] if band.bound is None else band.bound
+            values[name] = measured[name]
+    bands = {name: band for one in chosen for name, band in one.claims.items()}
     if write:
+        to_show = {name: bands[name].to_show(value) for name, value in values.items()}
         for chapter, path in documents():
-            if rewrite(path, chapter, values):
+            if rewrite(path, chapter, to_show):
                 console.print(f"renewed {path.relative_to(ROOT)}")
         if not names:
             PAGE.write_text(page(), encoding="utf-8")
-    stale = _stale(values, {name: band for one in chosen for name, band in one.claims.items()})
-    for sentence in stale:
+    wrong = stale(values, bands)
+    for sentence in wrong:
         console.print(f"[red]{sentence}[/]", soft_wrap=True)
     left = sum(len(one.bands) for one in entered if one not in chosen)
     console.print(
         f"{len(values)} claims measured in {time.monotonic() - begin:.0f} s, {len(failures)} outside their bands, "
-        f"{len(stale)} shown wrongly; {left} slow ones left to --slow."
+        f"{len(wrong)} shown wrongly; {left} slow ones left to --slow."
     )
-    sys.exit(bool(failures or stale))
+    sys.exit(bool(failures or wrong))
 
 
-def _stale(values: dict[str, float], bands: dict[str, Band]) -> list[str]:
-    """What the documents show that is not what was measured just now."""
-    return [
-        f"{path.name} shows {one.number} for {one.claim}, but {values[one.claim]:.6g} was measured: "
-        "python -m book claims --write"
-        for chapter, path in documents()
-        for text in prose_of(path)
-        for one in shown(text, chapter)
-        if one.claim in values and not one.shows(values[one.claim], bands[one.claim])
-    ]
+def _require(names: tuple[str, ...], known: Collection[str]) -> None:
+    for name in names:
+        if not any(one.startswith(name) for one in known):
+            near = nearest(name, [*CHAPTERS, *known])
+            hint = f"Did you mean {near!r}?" if near else f"Chapters: {', '.join(CHAPTERS)}."
+            raise click.UsageError(f"Nothing in the book begins with {name!r}. {hint}")
 
 
 @main.command(name="figures")
@@ -86,6 +83,7 @@ def _stale(values: dict[str, float], bands: dict[str, Band]) -> list[str]:
 def draw(names: tuple[str, ...]) -> None:
     """Draw the figures (all, or those whose name begins with one of NAMES) into docs/figures."""
     torch.set_num_threads(1)
+    _require(names, figures())
     FOLDER.mkdir(exist_ok=True)
     for name in figures():
         if not names or name.startswith(names):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from book import CHAPTERS, ROOT
+from book import CHAPTERS
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Band:
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
+
+    def to_show(self, measured: float) -> float:
+        """What a text shows of a measured value: the value, or the bound that it keeps."""
+        return measured if self.bound is None else self.bound
 
 
 def near(value: float, *, rel: float = 0.0, abs: float = 0.0) -> Band:
@@ -72,10 +76,14 @@ class Experiment:
     slow: bool
     measure: Callable[[], float | Mapping[str, float]] = field(repr=False)
 
+    def full(self, key: str) -> str:
+        """The full name of a claim, `chapter.function` or `chapter.function.key`."""
+        return f"{self.name}.{key}" if key else self.name
+
     @property
     def claims(self) -> dict[str, Band]:
-        """The band of each claim by its full name, `chapter.function` or `chapter.function.key`."""
-        return {f"{self.name}.{key}" if key else self.name: band for key, band in self.bands.items()}
+        """The band of each claim by its full name."""
+        return {self.full(key): band for key, band in self.bands.items()}
 
     def run(self) -> dict[str, float]:
         """Measure, and give each claim's value by its full name. Raises if another set of keys is measured."""
@@ -83,7 +91,7 @@ class Experiment:
         values = dict(measured) if isinstance(measured, Mapping) else {"": measured}
         if values.keys() != self.bands.keys():
             raise ValueError(f"{self.name} measured {sorted(values)}, but has bands for {sorted(self.bands)}.")
-        return {f"{self.name}.{key}" if key else self.name: float(value) for key, value in values.items()}
+        return {self.full(key): float(value) for key, value in values.items()}
 
 
 _EXPERIMENTS: Final[dict[str, Experiment]] = {}
@@ -100,8 +108,6 @@ def claim(band: Band | Mapping[str, Band], *, why: str, seeds: str = "none", slo
 
     def enter(measure: M) -> M:
         name = f"{measure.__module__.rpartition('.')[2]}.{measure.__name__}"
-        if name in _EXPERIMENTS and _EXPERIMENTS[name].measure.__code__.co_filename != measure.__code__.co_filename:
-            raise ValueError(f"Two claims are called {name}.")
         bands = {"": band} if isinstance(band, Band) else dict(band)
         _EXPERIMENTS[name] = Experiment(name, bands, why, seeds, slow, measure)
         return measure
@@ -113,16 +119,10 @@ def experiments(chapter: str | None = None) -> list[Experiment]:
     """All that is in the ledger, or in one chapter's, in the order in which the files have it."""
     chapters = [chapter] if chapter else list(CHAPTERS)
     for key in chapters:
-        if (ROOT / "book" / "claims" / f"{key}.py").exists():
-            importlib.import_module(f"book.claims.{key}")
+        importlib.import_module(f"book.claims.{key}")
     return [one for key in chapters for one in _EXPERIMENTS.values() if one.name.startswith(f"{key}.")]
 
 
 def bands() -> dict[str, Band]:
     """The band of every claim by its full name."""
-    return dict(_pairs())
-
-
-def _pairs() -> Iterator[tuple[str, Band]]:
-    for experiment in experiments():
-        yield from experiment.claims.items()
+    return {name: band for one in experiments() for name, band in one.claims.items()}

@@ -25,7 +25,7 @@ from descend.plots import PLOTS
 
 MODULES: Final = ("descend", "descend.optim", "descend.plots", "descend.watching.lightning",
                   "descend.watching.transformers", "descend.faults", "descend.backprop", "descend.learn")  # fmt: skip
-"""What has public names to import; those that are not there (yet) are left out."""
+"""What has public names to import."""
 
 CATALOGS: Final = {
     "data": ("Data sets", catalog.DATA, "`descend train {name}`, or `Recipe(data=\"{name}\")`."),
@@ -56,8 +56,7 @@ def write(folder: Path) -> None:
 def _pages() -> Iterator[tuple[str, str]]:
     yield "command-line.md", _command_line()
     for name in MODULES:
-        if module := _module(name):
-            yield f"{name}.rst", _python(module)
+        yield f"{name}.rst", _python(importlib.import_module(name))
     for key, (title, entries, use) in CATALOGS.items():
         yield f"{key}.md", _catalog(title, entries, use)
 
@@ -135,15 +134,6 @@ def _command_line() -> str:
 
 
 # --- the Python names -------------------------------------------------------------------------------------------------
-
-
-def _module(name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name == name:
-            return None
-        raise
 
 
 def _python(module: ModuleType) -> str:

@@ -14,7 +14,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from pathlib import Path
@@ -24,7 +24,7 @@ from book import CHAPTERS, ROOT
 from book.ledger import Band
 
 _NUMBER: Final = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+|(?:\\times|\\cdot) ?10\^\{[-+]?\d+\})?"
-_MARKER: Final = re.compile(r"<!--(?:=(?P<claim>[\w.-]+)|from: (?P<source>[^>]+?))-->")
+MARKER: Final = re.compile(r"<!--(?:=(?P<claim>[\w.-]+)|from: (?P<source>[^>]+?))-->")
 _NUMBERS: Final = re.compile(rf"(?<![\w.^_\\])[-−+]?{_NUMBER}(?![\w])")
 _BEHIND: Final = re.compile(r"(?:\\?[ %*$`}\])]|\\text\{[^}]*\}|\\%)*")  # may stand between a number and its marker
 _FEW: Final = 12  # smaller counts are words of the language: two runs, 5 epochs, 3 layers
@@ -53,9 +53,9 @@ class Shown:
         return 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
 
     def shows(self, value: float, band: Band) -> bool:
-        """Whether this is the measured value: but for rounding, and the little by which machines differ."""
+        """Whether this is the measured value, but for rounding and a tenth of the band: machines differ a little."""
         drift = 0.1 * (band.high - band.low) if band.bound is None else 0.0
-        return abs(self.value - value) <= self.half_digit * (1 + 1e-9) + drift
+        return abs(self.value - band.to_show(value)) <= self.half_digit * (1 + 1e-9) + drift
 
 
 @cache
@@ -113,7 +113,8 @@ def with_sources(text: str) -> str:
 
 def source(name: str) -> str:
     """The source of a function or class of descend, by its full name: `descend.optim.adam.step`."""
-    module, parts = name, []
+    module = name
+    parts: list[str] = []
     while True:
         try:
             found = importlib.import_module(module)
@@ -132,12 +133,21 @@ def prose_of(path: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
 
 
-def documents(chapter: str | None = None) -> Iterator[tuple[str, Path]]:
-    """The documents that stand, each with the key of its chapter."""
-    for key, paths in CHAPTERS.items():
-        for path in paths:
-            if chapter in (None, key) and (ROOT / path).exists():
-                yield key, ROOT / path
+def documents() -> list[tuple[str, Path]]:
+    """The documents of the book, each with the key of its chapter."""
+    return [(key, ROOT / path) for key, paths in CHAPTERS.items() for path in paths]
+
+
+def stale(values: Mapping[str, float], bands: Mapping[str, Band]) -> list[str]:
+    """What the documents show that is not what was measured just now, a sentence each."""
+    return [
+        f"{path.name} shows {one.number} for {one.claim}, but {values[one.claim]:.6g} was measured: "
+        "python -m book claims --write"
+        for chapter, path in documents()
+        for text in prose_of(path)
+        for one in shown(text, chapter)
+        if one.claim in values and not one.shows(values[one.claim], bands[one.claim])
+    ]
 
 
 def rewrite(path: Path, chapter: str, values: Mapping[str, float]) -> bool:
@@ -173,12 +183,12 @@ def _marked(text: str) -> list[tuple[re.Match[str], re.Match[str]]]:
     numbers = list(_NUMBERS.finditer(_prose(text)))
     ends = [number.end() for number in numbers]
     rows: list[list[re.Match[str]]] = []
-    for mark in _MARKER.finditer(_without_code(text)):
+    for mark in MARKER.finditer(_without_code(text)):
         if rows and rows[-1][-1].end() == mark.start():
             rows[-1].append(mark)
         else:
             rows.append([mark])
-    pairs = []
+    pairs: list[tuple[re.Match[str], re.Match[str]]] = []
     for row in rows:
         before = bisect.bisect_right(ends, row[0].start())
         gap = text[ends[before - 1] : row[0].start()] if before else text

@@ -25,6 +25,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.osutil import relative_uri
 
 from book import ROOT, reference
+from book.text import MARKER
 
 MATHJAX: Final = ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-full.js"  # all of TeX, one file
 PARTS: Final = {
@@ -35,7 +36,6 @@ PARTS: Final = {
     "The project": "ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md",
 }
 _CELL: Final = re.compile(r"^```python\n(.*?)^```[ ]*$\n?", re.DOTALL | re.MULTILINE)
-_MARKER: Final = re.compile(r"<!--(?:=|from: )[^>]*-->")
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)")
 _DEFINED: Final = re.compile(r"<\.\./\.\./files/([^>]+)\.html>`__")
 _SCHEME: Final = re.compile(r"@media\s*\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)")
@@ -78,7 +78,7 @@ def with_the_front_page(app: Sphinx, env: Any, added: set[str], changed: set[str
 
 def prepare(app: Sphinx, docname: str, content: list[str]) -> None:
     """Take the markers of claims out; give the front page the table of contents."""
-    content[0] = _MARKER.sub("", content[0])
+    content[0] = MARKER.sub("", content[0])
     if docname == app.config.root_doc:
         content[0] += "\n" + "\n".join(_contents(title, patterns.split()) for title, patterns in PARTS.items())
 
@@ -194,9 +194,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
                 drawn = _drawn_for(theme, path.read_text(encoding="utf-8"))
                 path.with_suffix(f".{theme}.svg").write_text(drawn, encoding="utf-8")
     shutil.copyfile(out / f"{app.config.root_doc}.html", out / "index.html")
-    shutil.copyfile(
-        ROOT / "book" / "node_modules" / "mathjax" / "es5" / "tex-svg-full.js", out / "_static" / "mathjax.js"
-    )
+    shutil.copyfile(MATHJAX, out / "_static" / "mathjax.js")
 
 
 def only_ours(app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:

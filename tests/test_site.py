@@ -89,12 +89,14 @@ def test_a_page_without_faults_passes(site: Callable[..., Path]) -> None:
 @pytest.mark.skipif(browser.chromium() is None and "CI" not in os.environ, reason="there is no Chromium")
 def test_the_browser_names_what_is_cut_off_and_what_is_fetched(site: Callable[..., Path]) -> None:
     article = '<pre style="width: 800px">wide</pre><img src="https://example.com/a.png" alt="x">'
-    found = browser.faults(site(article), browser.chromium() or "")
+    chromium = browser.chromium()
+    assert chromium, "CI has no Chromium; .ci/run installs it, as root with apt-get"
+    found = browser.faults(site(article), chromium)
     assert any("page.html at 390 pixels: pre ends at 808" in fault for fault in found)
     assert not any("page.html at 1200 pixels: pre" in fault for fault in found)
     assert "the browser asked for https://example.com/a.png" in found
     scrolls = '<div style="overflow-x: auto"><pre style="width: 800px">wide</pre></div>'
-    assert browser.faults(site(scrolls), browser.chromium() or "") == []
+    assert browser.faults(site(scrolls), chromium) == []
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def heavy_ball_optimum(scale: str) -> tuple[float, float]:
 
 
 @cache
-def ends(name: str, scale: str, steps: int, error: float = 0.0, **hyper: float) -> Tensor:
+def ends(name: str, scale: str, steps: int, **hyper: float) -> Tensor:
     """Distance to the optimum of the bonus data, relative to the start, after each update."""
     hessian, optimum, _ = bonus(scale)
     path = walk(name, [0.0] * 4, lambda point, _: hessian @ (point - optimum), steps, **hyper)

@@ -15,7 +15,7 @@ from typing import Final
 from book import CHAPTERS, ROOT
 from descend.plots._style import Figure
 
-__all__ = ["FOLDER", "figure", "figures", "same_drawing"]
+__all__ = ["FOLDER", "figure", "figures", "same_drawing", "save"]
 
 FOLDER: Final = ROOT / "docs" / "figures"
 

@@ -64,7 +64,7 @@ def measured(one: Experiment) -> dict[str, float]:
     forget(one)
     try:
         return one.run()
-    except Exception:
+    except AssertionError:  # a notebook that compares its own results stops there
         return {}
     finally:
         forget(one)

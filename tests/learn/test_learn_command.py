@@ -188,6 +188,15 @@ def test_damaged_progress_is_kept_and_counted_anew(content: str) -> None:
     assert run("").stderr == ""
 
 
+def test_the_progress_file_of_another_program_is_left_alone() -> None:
+    theirs = '{"epochs": 12, "best": 0.5}'
+    Path("progress.json").write_text(theirs)
+    ok("")
+    ok("2.1")
+    assert Path("progress.json").read_text() == theirs
+    assert Path("learn/2.1-stable_lr.py").is_file()
+
+
 def test_progress_that_names_files_elsewhere_or_unknown_exercises_leads_nowhere() -> None:
     Path("learn").mkdir()
     Path("secret.py").write_text("")

@@ -27,8 +27,6 @@ path{fill:none;stroke:var(--line);stroke-width:1.4}marker path{fill:var(--line);
 """
 
 Node = Value | Array
-Spot = tuple[int, int]
-"""Column and place in the column."""
 
 
 def graph_svg(root: Node, *, title: str = "Computation graph", description: str = "") -> str:

@@ -30,7 +30,7 @@ class Mark(msgspec.Struct):
     hints: int = 0
 
 
-class Progress(msgspec.Struct):
+class Progress(msgspec.Struct, forbid_unknown_fields=True):  # the progress.json of another program is not ours
     """What `progress.json` holds. Exercises go by name, since their numbers may change."""
 
     last: str = ""
@@ -59,9 +59,9 @@ class LearnFolder:
 
     @classmethod
     def here(cls) -> LearnFolder:
-        """`learn` in the current folder, unless that itself is one."""
-        inside = not Path("learn").exists() and Path(PROGRESS).is_file()
-        return cls(Path(".") if inside else Path("learn"))
+        """`learn` in the current folder, unless that itself is one: it holds our progress and an exercise."""
+        ours = Path(PROGRESS).is_file() and any(Path().glob("[1-5].*-*.py"))
+        return cls(Path(".") if ours and not Path("learn").exists() else Path("learn"))
 
     @property
     def last(self) -> str:

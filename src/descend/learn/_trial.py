@@ -47,11 +47,12 @@ def check(name: str, file: Path, *, seconds: float | None = None) -> tuple[Verdi
             in_time = _wait(process, folder, limit)
         finally:
             _end(process)
+        said = printed.text()
         if not in_time and (folder / BEGAN).exists() and not (folder / VERDICT).exists():
             verdict = Verdict("too slow", f"Your file was still running after {limit:g} seconds.")
         else:
-            verdict = _left(process, folder, file, printed.text())
-        return verdict, printed.text()
+            verdict = _left(process, folder, file, said)
+        return verdict, said
 
 
 def _environment() -> dict[str, str]:
@@ -102,7 +103,7 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, seconds: float) -> boo
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """With all the processes it has started."""
+    """With the processes of its session that it has started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -112,13 +113,18 @@ def _left(process: subprocess.Popen[bytes], folder: Path, file: Path, printed: s
     """The verdict that the process has left, or what became of it instead."""
     with contextlib.suppress(FileNotFoundError):
         return Verdict(**json.loads((folder / VERDICT).read_text(encoding="utf-8")))
+    if not (folder / BEGAN).exists() and process.returncode == -signal.SIGKILL:
+        raise DescendError(
+            f"The check had not begun after {START:g} seconds. Close what keeps this machine busy, and check again."
+        )
     if not (folder / BEGAN).exists():
         last = (printed.splitlines() or ["it said nothing"])[-1]
         raise DescendError(f"The check could not be started with {sys.executable}: {last}")
     if process.returncode >= 0:
         return Verdict("exit", "Your file ended Python (os._exit?) before the check was done. Let it return instead.")
     line = re.search(rf'File "{re.escape(str(file.resolve()))}", line (\d+)', (folder / CRASH).read_text())
-    name = signal.Signals(-process.returncode).name
+    number = -process.returncode
+    name = {one.value: one.name for one in signal.Signals}.get(number, f"signal {number}")
     if name == "SIGKILL":
         return Verdict("crash", "The system ended your file (SIGKILL), as it does where memory runs out.")
     sentence = f"Your file crashed Python itself ({name})."
