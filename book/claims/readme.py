@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.doctor.training import load_cases, train_all
 from benchmarks.doctor.verdicts import Judged, doctor, judge, rates, yardstick
-from book.claims import claim, near
+from book.claims import below, claim, near
 from descend import DATA, Run, compare, cure
 from descend.faults import show
 
@@ -57,6 +57,7 @@ def _largest_error(run: Run) -> float:
         "overfitting.before": near(1.29, rel=0.1),
         "overfitting.after": near(0.402, rel=0.1),
         "underfitting.before": near(0.191, rel=0.1),
+        "underfitting.after": below(1e-4),
         "vanishing_gradients.before": near(0.694, rel=0.02),
         "vanishing_gradients.after": near(0.00931, rel=0.5),
         "exploding_gradients.after": near(1.4, rel=0.25),
@@ -73,7 +74,6 @@ def cures() -> dict[str, float]:
             trials = [trial for trial in cure(show(problem, runs=folder).sick, runs=folder).trials if trial.kept]
             measured[f"{problem}.before"] = trials[0].untreated.loss
             measured[f"{problem}.after"] = trials[-1].kept.loss if trials[-1].kept else np.nan
-    assert measured.pop("underfitting.after") < 1e-4  # the right model fits to rounding
     assert not np.isfinite(measured.pop("exploding_gradients.before"))
     return measured
 

@@ -56,7 +56,7 @@ def command(ctx: click.Context, words: tuple[str, ...], into: Path | None, again
 
     `descend learn 2.1` opens an exercise: a short file to complete. `descend learn check` runs it on hidden data and
     says which property fails, with what was observed and what was expected; exit code 1 means that one does.
-    `descend learn hint` gives one hint more each time. Both take the exercise opened last, or the one you name.
+    `descend learn hint` gives one hint more each time. Both take the exercise you were last at, or the one you name.
     """
     from descend.learn._folder import LearnFolder
 
@@ -103,7 +103,7 @@ def _last(folder: descend.learn._folder.LearnFolder) -> str:
     if not folder.last:
         first = next(iter(path().values())).number
         raise click.UsageError(
-            f"No exercise is open in {folder.folder}. Open one: descend learn {first}{folder.flag()}"
+            f"No exercise is open in {folder.folder.absolute()}. Open one: descend learn {first}{folder.flag()}"
         )
     return folder.last
 

@@ -87,7 +87,8 @@ class Progress(NamedTuple):
         """ "the loss is still 99 % of what guessing costs"."""
         if math.isinf(self.end):
             return "the loss is not a finite number"
-        return f"the loss is {'still ' * (self.end < 1.5)}{percent(self.end)} of {self.whole}"
+        share = percent(self.end)
+        return f"the loss is {'still ' * (self.end < 1.5)}{share}{' of' * share.endswith('%')} {self.whole}"
 
     @property
     def says(self) -> str:

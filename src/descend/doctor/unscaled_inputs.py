@@ -17,7 +17,7 @@ from typing import Any, Final
 from descend.doctor._chart import Chart
 from descend.doctor._check import Check, Evidence, Example, Finding, Remedy, Unknown
 from descend.doctor._code import LEARNS_NOTHING, STEPS_TOO_LONG
-from descend.doctor._data import DATA, UNFINISHED, before_training, columns, fit, grew, split
+from descend.doctor._data import DATA, UNFINISHED, before_training, columns, fit, grew, score, split
 from descend.doctor._probe import beside
 from descend.doctor._signals import two_digits
 from descend.doctor._training import ADAPTIVE, room
@@ -86,7 +86,9 @@ def _slow(chart: Chart) -> Evidence | None:
     best, r2 = chart.fact("data", "train", "linear", "unexplained"), fit(chart)
     if best is None or r2 is None or not 1 - r2 - best > SLOW:
         return None
-    left = f"{1 - r2:.2f} of" if 1 - r2 < 10 else f"{two_digits(1 - r2)} times"
+    ours = score(chart, "train").y  # `fit` takes the batches where they are better, which a diverging run is not
+    end = float(ours[-1]) if len(ours) and r2 < 0 else r2
+    left = f"{1 - end:.2f} of" if 1 - end < 10 else f"{two_digits(1 - end)} times"
     says = f"Training ended with {left} the variance unexplained, the best linear model leaves {best:.2f}."
     return Evidence("r2/train", 1 - r2, best + SLOW, says)
 

@@ -114,10 +114,10 @@ def path() -> dict[str, Exercise]:
 
 
 def find(word: str) -> str:
-    """The name of the exercise with this number or name. Raises DescendError, with the nearest one."""
+    """The name of the exercise with this number, name or file. Raises DescendError, with the nearest one."""
     exercises = path()
     for name, exercise in exercises.items():
-        if word in (exercise.number, name):
+        if Path(word).name.removesuffix(".py") in (exercise.number, name, f"{exercise.number}-{name}"):
             return name
     numbers = {exercise.number: name for name, exercise in exercises.items()}
     near = _nearest_number(word, list(numbers)) or nearest(word, [*numbers, *exercises])

@@ -97,8 +97,14 @@ class LearnFolder:
         if file := self._existing(name):
             return file
         number = path()[name].number
-        gone = f"{self.folder / self.mark(name).file} is gone" if self.mark(name).file else f"{number} is not open yet"
-        raise DescendError(f"{gone}. Open it: descend learn {number}{self.flag()}")
+        if self.mark(name).file:
+            raise DescendError(
+                f"{self.folder / self.mark(name).file} is gone. Open it: descend learn {number}{self.flag()}"
+            )
+        raise DescendError(
+            f"{number} is not open in {self.folder.absolute()}. Open it: descend learn {number}{self.flag()}. "
+            "Or go to where your files are, or name their folder with --into."
+        )
 
     def flag(self) -> str:
         """What a command needs to find this folder again."""

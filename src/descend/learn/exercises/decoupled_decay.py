@@ -13,7 +13,7 @@ from descend.learn import Answer, Exercise, Observation, expect_close
 def check(yours: Answer, draw: np.random.Generator, variant: int) -> Iterator[Observation]:
     steps, size, lr, decay = ((40, 5, 0.02, 0.5), (60, 4, 0.05, 0.1), (30, 6, 0.01, 1.0))[variant]
     start = draw.normal(size=size) + 3
-    gradients = draw.normal(size=(steps, size)) * np.geomspace(0.1, 10, size)
+    gradients = draw.normal(size=(steps, size)) * np.geomspace(1e-7, 10, size)  # the smallest meet eps
     decayed = np.arange(size) % 3 != 2  # the others are biases
     weights = [torch.tensor(start[chosen], requires_grad=True) for chosen in (decayed, ~decayed)]
     groups = [{"params": [weights[0]], "weight_decay": decay}, {"params": [weights[1]], "weight_decay": 0.0}]

@@ -78,7 +78,7 @@ early_stopping = Exercise(
     minutes=20,
     task="""
 Write a class EarlyStopping(patience, min_delta). An evaluation is better if its validation loss is lower than the best
-so far by more than min_delta; the first one always is, and NaN never is.
+so far by more than min_delta; the first that is not NaN always is, and NaN never is.
 
 - see(loss, weights) takes note of one evaluation and returns True if training should end: if the last `patience`
 evaluations in a row were not better. `weights` is a dict of NumPy arrays, which training changes in place afterwards.

@@ -43,6 +43,11 @@ def check(yours: Answer, draw: np.random.Generator, variant: int) -> Iterator[Ob
         observed="the same order twice, or the rows as they stand",
         expected="three different orders",
     )
+    again = [
+        [int(row) for index, _ in yours.batches(rows, size, np.random.default_rng(7)) for row in index]
+        for _ in range(2)
+    ]
+    yield expect_equal("the order of rows that equal generators draw", again[1], again[0])
     together = 0
     for _ in range(300):
         index = next(iter(yours.batches(rows, size, draw)))[0]

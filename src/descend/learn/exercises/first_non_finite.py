@@ -39,12 +39,16 @@ def check(yours: Answer, draw: np.random.Generator, variant: int) -> Iterator[Ob
     def named(*layers: Layer) -> list[tuple[str, Layer]]:
         return [(f"layer {number}", layer) for number, layer in enumerate(layers, start=1)]
 
+    def huge(z: Any) -> Any:
+        return np.full_like(z, 1e308)  # finite, though their sum is not
+
     a, b, c = (dense(matrix) for matrix in weights)
     bad = x.copy()
     bad[row, column] = np.nan
     clean = lambda z: np.nan_to_num(z, posinf=1.0, neginf=-1.0)  # noqa: E731 - a layer like any other
     cases = (
         ("in a healthy network", named(a, b, c), x, None),
+        ("where numbers are huge, and finite", named(a, huge), x, None),
         ("where one number becomes NaN", named(a, b, spoilt(np.nan), c), x, "layer 3"),
         ("where one number becomes infinite", named(a, spoilt(np.inf), b), x, "layer 2"),
         (
