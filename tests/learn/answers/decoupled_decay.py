@@ -29,5 +29,6 @@ WRONG = {
     "no decay": replace(SOLUTION, SHRINK, ""),
     "grows": replace(SOLUTION, "w - lr * weight_decay", "w + lr * weight_decay"),
     "decays towards zero by a fixed amount": replace(SOLUTION, "decayed * w", "decayed * np.sign(w)"),
+    "eps under the root": replace(SOLUTION, "np.sqrt(v / (1 - 0.999**t)) + 1e-8", "np.sqrt(v / (1 - 0.999**t) + 1e-8)"),
     "no bias correction": replace(SOLUTION, " / (1 - 0.9**t)", "", "v / (1 - 0.999**t)", "v"),
 }

@@ -22,6 +22,7 @@ WRONG = {
     "the same order in every epoch": replace(
         SOLUTION, "draw.permutation(rows)", "np.random.default_rng(0).permutation(rows)"
     ),
+    "a generator of its own": replace(SOLUTION, "draw.permutation(rows)", "np.random.default_rng().permutation(rows)"),
     "only the batches are shuffled": replace(
         SOLUTION,
         "    order = draw.permutation(rows)\n    for start in range(0, rows, size):",

@@ -27,6 +27,11 @@ WRONG = {
         "        if not np.isfinite(x).all():\n            return name",
         "        if np.isnan(x.sum()):\n            return name",
     ),
+    "the sum is not finite": replace(
+        SOLUTION,
+        "        if not np.isfinite(x).all():\n            return name",
+        "        if not np.isfinite(x.sum()):\n            return name",
+    ),
     "the last one": replace(
         SOLUTION,
         "    for name",
