@@ -7,7 +7,6 @@ the minimum, so that a batch's gradient is A e - b with the means A of 2 x x' an
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 import descend
 from book.claims import above, below, claim, exactly, near
+from book.claims._shared import folder
 from descend.data.employee_bonus import employee_bonus
 from descend.monitors import gradient_noise as _monitor
 from descend.monitors._monitor import Step
@@ -342,17 +342,11 @@ def tail(run: Run, settle: int) -> float:
     return float(losses.y[losses.x > settle].mean()) - problem().lowest
 
 
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Where runs are kept until Python ends, since what they recorded is read when it is asked for."""
-    return tempfile.TemporaryDirectory()
-
-
 def train(**fields: Any) -> Run:
     """A run on the noisy, standardised data, or as `fields` have it."""
     base = {"noise": NOISE, "scale": "standard", "dtype": "float64", "monitors": "none", "threads": 1}
     chosen = {name: value for name, value in (base | fields).items() if value is not None}
-    return descend.fit(descend.Recipe(**chosen), runs=_folder().name, progress=False)
+    return descend.fit(descend.Recipe(**chosen), runs=folder(), progress=False)
 
 
 @claim(
@@ -739,7 +733,7 @@ def way(size: int, lr: float) -> descend.Recipe:
 @cache
 def race() -> descend.Comparison:
     recipes = {name: way(size, lr) for name, (size, lr) in WAYS.items()}
-    return descend.compare(recipes, seeds=5, runs=_folder().name, progress=False)
+    return descend.compare(recipes, seeds=5, runs=folder(), progress=False)
 
 
 @claim(
@@ -788,7 +782,7 @@ def tuned() -> Mapping[str, float]:
     best = {}
     for name, (size, rates) in grids.items():
         recipes = {str(lr): way(size, lr) for lr in rates}
-        costs = descend.compare(recipes, seeds=5, runs=_folder().name, progress=False).standing("step").costs
+        costs = descend.compare(recipes, seeds=5, runs=folder(), progress=False).standing("step").costs
         best[name] = min(rates, key=lambda lr: float(np.median(costs[str(lr)])))
     return best
 

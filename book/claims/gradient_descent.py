@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import hessian
 
+from book.claims import _shared
+from book.claims._shared import design as bonus
 from book.ledger import above, below, between, claim, exactly, near
 from descend import DATA, MODELS, OPTIMIZERS, SCHEDULES, Recipe, fit
 from descend.losses import mse
@@ -27,16 +29,6 @@ ROUNDED = "a closed form of fixed data; only the eigenvalue solver rounds"
 COUNTED = "a count of steps of a deterministic run in float64: rounding moves it by one or two at most"
 
 # --- the data, and walks on it ----------------------------------------------------------------------------------------
-
-
-@cache
-def bonus(scale: str = "none") -> tuple[Tensor, Tensor]:
-    """The employee-bonus data in float64: X [100, 4], with the column of ones last, and y [100]."""
-    data = DATA["employee_bonus"]()
-    features = data.train.inputs.double()
-    if scale == "standard":
-        features = (features - features.mean(0)) / features.std(0, correction=0)
-    return torch.cat([features, torch.ones(len(features), 1).double()], dim=1), data.train.targets.double()[:, 0]
 
 
 @cache
@@ -72,16 +64,9 @@ def heavy_ball_of(scale: str) -> dict[str, float]:
     return {"lr": (2 / (low + high)) ** 2, "momentum": ((high - low) / (high + low)) ** 2}
 
 
-def walk(
-    optimizer: str, gradient: Callable[[Tensor], Tensor], start: Tensor, steps: int, **hyper: float | Tensor
-) -> Tensor:
-    """The path [steps + 1, ...] of an update rule of the catalog."""
-    rule, param = OPTIMIZERS[optimizer], start
-    state, path = rule.init(param), [param]
-    for t in range(1, steps + 1):
-        param, state = rule.step(param, gradient(param), state, t, **hyper)
-        path.append(param)
-    return torch.stack(path)
+def walk(optimizer: str, gradient: Callable[[Tensor], Tensor], start: Tensor, steps: int, **hyper: float) -> Tensor:
+    """The path [steps + 1, ...] of an update rule down a slope that stays as it is."""
+    return _shared.walk(optimizer, start, lambda point, _: gradient(point), steps, **hyper)
 
 
 @cache

@@ -7,7 +7,6 @@ import copy
 import importlib
 import itertools
 import math
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 import descend
 from book.claims import above, below, between, claim, exactly, near
+from book.claims._shared import folder
 from descend import DATA, Recipe, Run, diagnose, faults, fit
 from descend.doctor._chart import Chart
 from descend.facts.non_finite import locate
@@ -30,20 +30,14 @@ from descend.train.stop import EarlyStopping
 
 
 @cache
-def folder() -> tempfile.TemporaryDirectory[str]:
-    """Where the runs of this chapter stand while it is measured."""
-    return tempfile.TemporaryDirectory(prefix="descend-monitoring-")
-
-
-@cache
 def trained(recipe: Recipe) -> Run:
-    return fit(recipe, runs=folder().name)
+    return fit(recipe, runs=folder())
 
 
 @cache
 def broken(problem: str) -> Run:
     """What `descend break PROBLEM` trains."""
-    return faults.show(problem, runs=folder().name).sick
+    return faults.show(problem, runs=folder()).sick
 
 
 @cache
@@ -51,7 +45,7 @@ def with_fault(recipe: Recipe, fault: str) -> Run:
     """An ordinary PyTorch loop with one bug in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return faults.run(recipe, fault, runs=folder().name)
+        return faults.run(recipe, fault, runs=folder())
 
 
 @cache
@@ -290,9 +284,7 @@ def thousandfold() -> dict[str, float]:
     def watched(factor: float) -> Run:
         model = network(64, 32, 10)
         optimizer = torch.optim.SGD(model.parameters(), 0.1 / factor)
-        with descend.watch(
-            model, optimizer, runs=folder().name, every=1, monitors="grad_norm,update_ratio"
-        ) as watching:
+        with descend.watch(model, optimizer, runs=folder(), every=1, monitors="grad_norm,update_ratio") as watching:
             for _ in range(20):
                 optimizer.zero_grad()
                 (factor * nn.functional.cross_entropy(model(inputs[:256]), labels[:256])).backward()
@@ -1185,8 +1177,8 @@ def cut_and_resumed() -> float:
         return evaluate(parts)
 
     with patch.object(loop, "evaluate", fails), contextlib.suppress(RuntimeError):
-        fit(recipe, runs=folder().name, name="cut")
-    run = descend.resume(f"{folder().name}/cut")
+        fit(recipe, runs=folder(), name="cut")
+    run = descend.resume(f"{folder()}/cut")
     one, other = (descend.load_model(each).state_dict() for each in (whole, run))
     return max(float((value - other[name]).abs().max()) for name, value in one.items())
 
@@ -1384,7 +1376,7 @@ def cures() -> dict[str, float]:
     """`descend cure`: the validation loss after the cure, over that of the untreated arm, with its interval."""
     found = {}
     for problem in FOUR:
-        result = descend.cure(broken(problem), runs=f"{folder().name}/cures")
+        result = descend.cure(broken(problem), runs=f"{folder()}/cures")
         kept = next(trial.kept for trial in result.trials if trial.kept)
         assert kept.ratio is not None
         found[f"{problem}.ratio"] = kept.ratio.mean

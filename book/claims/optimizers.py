@@ -13,6 +13,7 @@ from torch import Tensor
 
 import descend
 from book.claims import above, below, claim, exactly, near
+from book.claims._shared import design, walk
 from descend import OPTIMIZERS, Recipe
 from descend.data.employee_bonus import employee_bonus
 from descend.optim import UpdateRule, clip_by_norm, clip_by_value
@@ -23,23 +24,11 @@ ITERATES = "a deterministic path in float64; the band is a change of the last di
 NAMES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "lion", "muon")
 
 
-# --- tools that claims, figures and exercises share -------------------------------------------------------------------
+# --- tools that claims and figures share ------------------------------------------------------------------------------
 
 
 def rule(name: str) -> UpdateRule:
     return OPTIMIZERS[name]
-
-
-def walk(
-    name: str, start: Sequence[float] | Tensor, gradient: Callable[[Tensor, int], Tensor], steps: int, **hyper: float
-) -> Tensor:
-    """The points of a descent, the start first: what a rule of the library makes of gradient(point, t)."""
-    point = torch.as_tensor(start, dtype=torch.float64)
-    state, path = rule(name).init(point), [point]
-    for t in range(1, steps + 1):
-        point, state = rule(name).step(point, gradient(point, t), state, t, **hyper)
-        path.append(point)
-    return torch.stack(path)
 
 
 def moves(name: str, gradients: Sequence[float], *, after: int = 0, **hyper: float) -> np.ndarray:
@@ -60,13 +49,9 @@ def moves(name: str, gradients: Sequence[float], *, after: int = 0, **hyper: flo
 @cache
 def bonus(scale: str = "none") -> tuple[Tensor, Tensor, Tensor]:
     """Hessian, optimum and eigenvalues (ascending) of the mean squared error on the employee-bonus data."""
-    rows = employee_bonus().train
-    inputs = rows.inputs.double()
-    if scale == "standard":
-        inputs = (inputs - inputs.mean(0)) / inputs.std(0, correction=0)
-    design = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=torch.float64)], 1)
-    hessian = 2 / len(design) * design.T @ design
-    optimum = torch.linalg.lstsq(design, rows.targets.double()).solution[:, 0]
+    X, y = design(scale)
+    hessian = 2 / len(X) * X.T @ X
+    optimum = torch.linalg.lstsq(X, y[:, None]).solution[:, 0]
     return hessian, optimum, torch.linalg.eigvalsh(hessian)
 
 

@@ -48,9 +48,6 @@ BREAKS: Final = [
     Break("notebooks.data_generation", "descend.data.employee_bonus", "employee_bonus", "+ _BIAS", ""),
 ]
 
-# what claims share is forgotten between two measurements, folders among it
-pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
-
 every_break = pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.claim)
 
 
