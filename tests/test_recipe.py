@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from descend.catalog import LOSSES, MONITORS, REQUIRED
 from descend.errors import RecipeError
-from descend.recipe import AUTO, CORE, PARTS, Device, Recipe
+from descend.recipe import AUTO, CORE, PARTS, Device, LayerRates, Recipe
 
 OPTIONS = {part: {entry: dict(every.options(entry)) for entry in every} for part, every in PARTS.items()}
 OPTIONS["loss"][AUTO] = {}
@@ -29,6 +29,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     """What an option of a kind may be."""
     if kind is Device:
         return st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:1", "cuda:13"])
+    if kind is LayerRates:
+        return st.sampled_from(["", "head=0.1", "hidden.0=1e-3,head=2", "blocks.1.mix=.5"])
     if get_origin(kind) is Annotated:
         base, meta = get_args(kind)
         least = meta.ge if meta.gt is None else meta.gt

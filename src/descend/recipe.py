@@ -46,6 +46,14 @@ Device = Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)\Z", descripti
 
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # what torch.manual_seed takes
 
+LayerRates = Annotated[
+    str,
+    Meta(
+        pattern=r"^(|[A-Za-z_][\w.]*=[0-9.]+(e[+-]?[0-9]+)?(,[A-Za-z_][\w.]*=[0-9.]+(e[+-]?[0-9]+)?)*)\Z",
+        description="layers and their learning rates, such as hidden.0=0.1,head=0.01, or nothing",
+    ),
+]
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class Recipe:
@@ -79,6 +87,7 @@ class Recipe:
     clip_norm: Positive | None = None
     clip_value: Positive | None = None
     decay_exempt: Literal["none", "biases_and_norms"] = "none"
+    layer_lrs: LayerRates = ""  # learning rates of some layers, by name; the others take lr
     evaluate_every: Count | None = None  # steps; whole epochs of 25 steps or more where not given
     patience: Count | None = None  # evaluations without a better loss before early stopping
     min_delta: NonNegative = 0.0  # by how much a loss must be lower to be better
@@ -149,6 +158,8 @@ class Recipe:
         A changed part (optimizer, model, ...) takes its own defaults; of the old part's options those live on
         that had been set to something else than the default and that the new part has too.
         """
+        if not changes.keys() & {*PARTS, "epochs", "steps", "monitors"}:
+            return self._with(changes)
         kept: dict[str, object] = {**self._settings()}
         if {"epochs", "steps"} & changes.keys():
             kept |= {"epochs": None, "steps": None}
@@ -162,6 +173,19 @@ class Recipe:
                 if new == kept[part] or (name in new_options and self.options[name] != option.default)
             }
         return Recipe(**(kept | changes))
+
+    def _with(self, changes: Mapping[str, object]) -> Recipe:
+        """This recipe with other values of fields that it has: only those are checked (30 us less a field)."""
+        known = {**CORE, **options_of(self._settings())}
+        for name in changes:
+            if name not in known:
+                raise RecipeError(_unknown(name, self._settings(), self.options))
+        checked = {name: known[name].check(value) for name, value in changes.items()}
+        other = object.__new__(Recipe)
+        fields = vars(self) | {name: value for name, value in checked.items() if name in CORE}
+        options = {name: checked.get(name, value) for name, value in self.options.items()}
+        vars(other).update(fields | {"options": MappingProxyType(options)})
+        return other
 
     def part(self, name: str) -> dict[str, Value]:
         """The options of one part: recipe.part("optimizer") is {"lr": 0.01}."""

@@ -35,6 +35,7 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "clip_norm": "greatest norm of all gradients together",
         "clip_value": "greatest size of a gradient's numbers",
         "decay_exempt": "what weight decay spares",
+        "layer_lrs": "learning rates of some layers, such as hidden.0=0.1,head=0.01",
     },
     "Training": {
         "epochs": "passes over the data; 20 where neither epochs nor steps is given",

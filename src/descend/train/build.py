@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from descend.catalog import DATA, INITS, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from descend.data._dataset import Dataset, Split
-from descend.errors import DataError, RecipeError
+from descend.errors import DataError, RecipeError, did_you_mean
 from descend.losses import DEFAULT, ONE_LOGIT, TASK
 from descend.models._shape import Shape
 from descend.optim import RuleOptimizer, UpdateRule, optimizer
@@ -39,12 +40,17 @@ class Parts:
     model: nn.Module
     loss: Loss
     optimizer: RuleOptimizer
-    lr: float
+    lrs: tuple[float, ...]  # the base learning rate of each of the optimizer's parameter groups
     schedule: Schedule
     batches: Batches
     steps: int
     device: torch.device
     threads: int
+
+    @property
+    def lr(self) -> float:
+        """The base learning rate of the recipe, which layers without one of their own take."""
+        return float(self.recipe.options["lr"])  # type: ignore[arg-type]  # every rule has a learning rate
 
     @cached_property
     def dense(self) -> Dense | None:
@@ -88,15 +94,22 @@ class Parts:
         return stability_limit(self.recipe.optimizer, hyper, split.inputs.flatten(1), split.targets.shape[1])
 
 
-def build(recipe: Recipe) -> Parts:
+def load_data(recipe: Recipe) -> Dataset:
+    """The data set of a recipe, every value finite. Raises DataError where one is not."""
+    dataset: Dataset = DATA[recipe.data](**recipe.part("data"))
+    _require_finite(dataset)
+    return dataset
+
+
+def build(recipe: Recipe, dataset: Dataset | None = None) -> Parts:
     """Build what a recipe describes, and set the number of torch's threads that suits its size.
 
-    Initial weights are drawn from torch's global generator: seed it first.
+    Initial weights are drawn from torch's global generator: seed it first. `dataset` is the recipe's own, where it is
+    loaded already.
 
     Raises RecipeError or DataError where the parts do not fit each other.
     """
-    dataset = DATA[recipe.data](**recipe.part("data"))
-    _require_finite(dataset)
+    dataset = dataset or load_data(recipe)
     if recipe.input_noise and dataset.tokens:
         raise RecipeError(
             f"input_noise is {recipe.input_noise:g}, but {dataset.name} has tokens for inputs: set it to 0."
@@ -117,14 +130,15 @@ def build(recipe: Recipe) -> Parts:
     )
     _require_statistics(model, batches, recipe.micro_batch or size)
     steps = recipe.steps or (recipe.epochs or 0) * batches.per_epoch
+    optimizer = optimizer_of(recipe, model)
     return Parts(
         recipe,
         dataset,
         model,
         _loss(recipe, dataset),
-        _optimizer(recipe, model),
-        float(recipe.options["lr"]),  # type: ignore[arg-type]  # every rule has a learning rate
-        Schedule(SCHEDULES[recipe.schedule], steps, recipe.warmup, recipe.part("schedule")),
+        optimizer,
+        tuple(group["lr"] for group in optimizer.param_groups),
+        schedule_of(recipe, steps),
         batches,
         steps,
         device,
@@ -174,13 +188,61 @@ def _loss(recipe: Recipe, dataset: Dataset) -> Loss:
     return loss
 
 
-def _optimizer(recipe: Recipe, model: nn.Module) -> RuleOptimizer:
+def schedule_of(recipe: Recipe, steps: int) -> Schedule:
+    """The factor on the learning rates of a recipe, step by step."""
+    return Schedule(SCHEDULES[recipe.schedule], steps, recipe.warmup, recipe.part("schedule"))
+
+
+def optimizer_of(recipe: Recipe, model: nn.Module) -> RuleOptimizer:
+    """The optimizer of a recipe, on the parameters of a model: a group for each decay and learning rate there is.
+
+    Raises RecipeError where `layer_lrs` names a layer that the model does not have.
+    """
     hyper: dict[str, Any] = recipe.part("optimizer")
     rule: UpdateRule = OPTIMIZERS[recipe.optimizer]
     if recipe.decay_exempt == "none":
-        return optimizer(recipe.optimizer, model.parameters(), flat=rule.elementwise, **hyper)
-    groups = decay_groups(model, hyper["weight_decay"])
+        groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+    else:
+        groups = decay_groups(model, hyper["weight_decay"])
+    if recipe.layer_lrs:
+        groups = rate_groups(groups, model, recipe.layer_lrs)
     return optimizer(recipe.optimizer, groups, flat=rule.elementwise, **hyper)
+
+
+def rate_groups(groups: list[dict[str, Any]], model: nn.Module, layer_lrs: str) -> list[dict[str, Any]]:
+    """Parameter groups divided so that the layers that `layer_lrs` names ("hidden.0=0.1,head=0.01") have rates of
+    their own. The longest name that fits a parameter counts.
+
+    Raises RecipeError where the model has no such layer, or a rate is not a positive number.
+    """
+    rates = {layer: _rate(layer, text) for layer, _, text in (pair.partition("=") for pair in layer_lrs.split(","))}
+    layer_of: dict[int, str] = {}
+    for name, parameter in model.named_parameters():
+        fitting = [layer for layer in rates if f"{name}.".startswith(f"{layer}.")]
+        layer_of[id(parameter)] = max(fitting, key=len, default="")
+    for layer in rates:
+        if layer not in layer_of.values():
+            known = [name for name, module in model.named_modules() if name and any(True for _ in module.parameters())]
+            raise RecipeError(
+                f"layer_lrs names '{layer}', which this model does not have. "
+                f"{did_you_mean(layer, known or [name for name, _ in model.named_parameters()])}"
+            )
+    divided = []
+    for group in groups:
+        for layer in dict.fromkeys(layer_of[id(parameter)] for parameter in group["params"]):
+            members = [parameter for parameter in group["params"] if layer_of[id(parameter)] == layer]
+            divided.append(group | {"params": members} | ({"lr": rates[layer]} if layer else {}))
+    return divided
+
+
+def _rate(layer: str, text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise RecipeError(f"layer_lrs gives '{layer}' the learning rate {text}, which must be a number above 0.")
+    return rate
 
 
 def _require_finite(dataset: Dataset) -> None:

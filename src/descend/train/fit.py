@@ -244,11 +244,11 @@ class _Trainer:
         return self.scalars[value]
 
     def _set_learning_rate(self) -> float:
-        """Set the rate of the step about to be made in every parameter group, and return it."""
-        lr = self.parts.lr * self.parts.schedule(self.at.step - 1) * self.at.lr_scale
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
+        """Set the rates of the step about to be made, a group of parameters each, and return the recipe's."""
+        schedule = self.parts.schedule(self.at.step - 1)
+        for group, lr in zip(self.optimizer.param_groups, self.parts.lrs, strict=True):
+            group["lr"] = lr * schedule * self.at.lr_scale
+        return self.parts.lr * schedule * self.at.lr_scale
 
     def _clip(self) -> dict[str, float]:
         """Clip the gradients as the recipe says; what the norm was before, for the record."""

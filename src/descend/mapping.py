@@ -1,0 +1,1 @@
+"""Maps: where in a plane of two hyperparameters training works."""
