@@ -17,19 +17,21 @@ from descend.errors import RunBusyError, RunError
 LOCK: Final = "lock"
 
 
-def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file atomically and durably: readers see the old content or the new, also after a power cut."""
+def write_atomically(file: Path, content: bytes, durable: bool = True) -> None:
+    """Write a file atomically: readers see the old content or the new; if `durable`, also after a power cut."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as handle:
             handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
+            if durable:
+                handle.flush()
+                os.fsync(handle.fileno())
         os.replace(temporary, file)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(file.parent)
+    if durable:
+        sync_folder(file.parent)
 
 
 def sync_folder(folder: Path) -> None:

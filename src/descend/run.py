@@ -308,9 +308,13 @@ class Recorder:
     stays readable, and `log` may be called again.
     """
 
-    def __init__(self, folder: str | Path, about: Recipe | Mapping[str, Value]) -> None:
-        """`about` is the recipe, or the settings of a loop that is watched."""
+    def __init__(self, folder: str | Path, about: Recipe | Mapping[str, Value], durable: bool = True) -> None:
+        """`about` is the recipe, or the settings of a loop that is watched.
+
+        One of many recorders that is not `durable` leaves it to its owner to bring all files to the disk (os.sync).
+        """
         self.folder = Path(folder)
+        self._durable = durable
         self._writers: dict[tuple[str, ...], _Writer] = {}
         self._attempt, self._after = 0, -1
         with naming(self.folder), contextlib.ExitStack() as undo:
@@ -350,6 +354,21 @@ class Recorder:
             raise RunError(f"A row holds numbers, but the one of step {step} was given {wrong}.") from None
         writer.last = step
 
+    def log_many(self, steps: Floats, examples: Floats, seconds: Floats, values: Mapping[str, Floats]) -> None:
+        """Append many rows that measured the same, in one write: every argument has one number a row."""
+        if not len(steps):
+            return
+        names = tuple(values)
+        writer = self._writers.get(names) or self._new_writer(names)
+        if steps[0] <= writer.last:
+            raise RunError(f"Step {steps[0]:.0f} comes after step {writer.last} in {writer.file}.")
+        rows = np.column_stack([steps, examples, seconds, *values.values()]).astype("<f8")
+        try:
+            append(writer.descriptor, rows.tobytes())
+        except OSError as error:
+            raise unwritten(writer.file, error) from error
+        writer.last = int(steps[-1])
+
     def restart(self, after: int) -> None:
         """Begin a new attempt that goes on after step `after`; rows beyond it become history with its first row."""
         for writer in self._writers.values():
@@ -367,7 +386,7 @@ class Recorder:
         line = json.dumps({"kind": kind, "step": step} | details, default=_plain)
         with naming(self.folder / NOTES):
             append(self._notes, f"{line}\n".encode())
-            if kind != "facts":
+            if kind != "facts" and self._durable:
                 os.fsync(self._notes)  # 5 ms
 
     def close(self) -> None:
@@ -380,14 +399,14 @@ class Recorder:
         with naming(self.folder), contextlib.ExitStack() as closing:
             for descriptor in (self._lock, *descriptors):
                 closing.callback(os.close, descriptor)  # the lock last
-            for descriptor in descriptors:
+            for descriptor in descriptors if self._durable else ():
                 os.fsync(descriptor)
 
     def _keep(self, about: Recipe | Mapping[str, Value]) -> None:
         head = self.folder / (RECIPE if isinstance(about, Recipe) else WATCHED)
         if not any((self.folder / known).exists() for known in HEADS):
             text = about.to_toml() if isinstance(about, Recipe) else tomli_w.dumps(about)
-            write_atomically(head, text.encode())
+            write_atomically(head, text.encode(), self._durable)
         run = Run(self.folder)
         if (run.settings if run.watched else run.recipe) != about:
             raise RunError(f"{self.folder} holds the run of another recipe ({head}). Choose another folder.")
@@ -402,7 +421,7 @@ class Recorder:
         file = self.folder / f"rows-{self._attempt:03d}-{len(self._writers):02d}.f64"
         head = json.dumps({"series": series, "after": self._after}).encode()
         with naming(file):
-            write_atomically(file, head + b" " * (-(len(head) + 1) % 8) + b"\n")
+            write_atomically(file, head + b" " * (-(len(head) + 1) % 8) + b"\n", self._durable)
             descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._writers[names] = _Writer(file, descriptor, struct.Struct(f"<{len(series)}d").pack)
         return self._writers[names]

@@ -40,8 +40,11 @@ class Checkpoint:
     damaged: tuple[str, ...] = ()
 
 
-def save(folder: Path, step: int, state: State) -> None:
-    """Write a new generation durably, then remove all but the last KEEP. Raises CheckpointError if it cannot."""
+def save(folder: Path, step: int, state: State, durable: bool = True) -> None:
+    """Write a new generation, then remove all but the last KEEP. Raises CheckpointError if it cannot.
+
+    One that is not `durable` is not fsynced: it outlives a kill, but perhaps not a power cut.
+    """
     tensors: dict[str, Tensor] = {}
     plain = _pack(state, "", tensors)
     data = safetensors.torch.save(tensors)
@@ -51,8 +54,9 @@ def save(folder: Path, step: int, state: State) -> None:
     number = earlier[-1] + 1 if earlier else 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(_tensors(folder, number), data)
-        write_atomically(_manifest(folder, number), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        write_atomically(_tensors(folder, number), data, durable)
+        manifest = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        write_atomically(_manifest(folder, number), manifest, durable)
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint of step {step} could not be written to {folder}: {error.strerror}. "

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -25,7 +24,7 @@ from descend.run import Recorder, Run, new_folder, run_folder
 from descend.train import checkpoint
 from descend.train.build import Parts, build
 from descend.train.evaluate import evaluate, judge
-from descend.train.facts import facts_of
+from descend.train.facts import beginning, facts_of
 from descend.train.non_finite import buffers_of, healthy
 from descend.train.observe import Observer
 from descend.train.progress import Bar, progress_bar
@@ -274,24 +273,10 @@ class _Trainer:
 
     def _begin(self) -> None:
         """Start a new run: note what is trained, and how good it is before the first update."""
-        parts = self.parts
-        self.recorder.note(
-            "started",
-            0,
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
-            rows=len(self.batches.inputs),
-            steps=parts.steps,
-            device=str(parts.device),
-            threads=parts.threads,
-            data=parts.fingerprint(),
-            versions={"descend": version("descend"), "torch": torch.__version__},
-        )
-        if parts.dataset.truth:
-            self.recorder.note("truth", 0, values=dict(parts.dataset.truth))
-        if limit := parts.limit():
-            self.recorder.note("limit", 0, sentence=limit.sentence, beyond=limit.beyond, **asdict(limit))
+        for kind, details in beginning(self.parts).items():
+            self.recorder.note(kind, 0, **details)
         first = self._evaluate()
-        self._note_facts(**facts_of(parts, first["loss/train"]))
+        self._note_facts(**facts_of(self.parts, first["loss/train"]))
         if self.recipe.non_finite == "rewind":
             self._save()
 
