@@ -402,6 +402,11 @@ class Recorder:
             for descriptor in descriptors if self._durable else ():
                 os.fsync(descriptor)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be written to."""
+        return self._open
+
     def _keep(self, about: Recipe | Mapping[str, Value]) -> None:
         head = self.folder / (RECIPE if isinstance(about, Recipe) else WATCHED)
         if not any((self.folder / known).exists() for known in HEADS):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import torch
@@ -28,7 +26,7 @@ from descend.train.facts import beginning, facts_of
 from descend.train.non_finite import buffers_of, healthy
 from descend.train.observe import Observer
 from descend.train.progress import Bar, progress_bar
-from descend.train.stop import EarlyStopping
+from descend.train.stop import EarlyStopping, asked_to_stop
 
 CHECKPOINT_SECONDS: Final = 30.0  # between checkpoints, unless the recipe counts steps
 MOST_SKIPS: Final = 100  # batches in a row: then it is the weights that are at fault, and no batch will help
@@ -56,7 +54,7 @@ def fit(
     """
     if name and run_folder(runs, name).exists():
         raise _taken(run_folder(runs, name))
-    with _torch_to_ourselves(recipe.seed):
+    with torch_to_ourselves(recipe.seed):
         parts = build(recipe)
         if name:
             folder = run_folder(runs, name)
@@ -79,7 +77,7 @@ def resume(folder: str | Path, *, progress: bool = False, doctor: bool = False) 
     run = Run(folder)
     if run.status not in RESUMABLE:
         raise RunError(f"Run {run.folder} has ended ({run.status}): there is nothing to resume.")
-    with _torch_to_ourselves(run.recipe.seed):
+    with torch_to_ourselves(run.recipe.seed):
         return _train(build(run.recipe), run.folder, progress, doctor, resuming=True)
 
 
@@ -88,7 +86,7 @@ def load(run: Run) -> Parts:
 
     Raises CheckpointError where the run has no good checkpoint.
     """
-    with _torch_to_ourselves(run.recipe.seed):
+    with torch_to_ourselves(run.recipe.seed):
         parts = build(run.recipe)
     saved = checkpoint.load(run.folder / "checkpoints")
     if saved is None:
@@ -114,7 +112,7 @@ def _train(
 ) -> Run:
     with (
         Recorder(folder, parts.recipe) as recorder,
-        _asked_to_stop() as asked,
+        asked_to_stop() as asked,
         progress_bar(folder.name, parts.steps, shown=progress) as bar,
     ):
         if label:
@@ -429,7 +427,7 @@ class _Trainer:
 
 
 @contextlib.contextmanager
-def _torch_to_ourselves(seed: int) -> Iterator[None]:
+def torch_to_ourselves(seed: int) -> Iterator[None]:
     """Torch's random numbers from `seed`, and its threads ours to set; both are the caller's again afterwards."""
     threads = torch.get_num_threads()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -439,27 +437,6 @@ def _torch_to_ourselves(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets. A second Ctrl-C interrupts at once. Only the main thread gets signals."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

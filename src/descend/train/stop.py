@@ -1,9 +1,14 @@
-"""When to stop early, and which weights were best."""
+"""When to stop: early, with the weights that were best, or because somebody asks."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import FrameType
 
 from torch import Tensor, nn
 
@@ -39,3 +44,24 @@ class EarlyStopping:
         """Give the model its best weights back, where they were kept."""
         if self.best_weights is not None:
             model.load_state_dict(self.best_weights)
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets. A second Ctrl-C interrupts at once. Only the main thread gets signals."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
