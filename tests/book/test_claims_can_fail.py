@@ -31,7 +31,7 @@ BREAKS: Final = [
     Break(
         "backpropagation.difference_table", "descend.backprop.differences", "central_difference", "i, -h", "i, -h / 2"
     ),
-    Break("gradient_descent.raw_limit", "descend.train.stability", "mse_hessian_eigenvalues", "2 / len", "1 / len"),
+    Break("gradient_descent.raw_limit", "descend.train.stability", "mse_hessian", "2 / len", "1 / len"),
     Break(
         "gradient_descent.factor_two",
         "descend.losses",

@@ -7,14 +7,26 @@ the error by 1 - lr lambda, so it converges if and only if lr < 2 / lambda_max.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from descend.catalog import Value
+
+PRODUCTS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
+    "sgd": (lambda beta: 2.0 + 0 * beta, "2 / lambda_max"),
+    "momentum": (lambda beta: 2 + 2 * beta, "(2 + 2 beta) / lambda_max"),
+    "nesterov": (lambda beta: (2 + 2 * beta) / (1 + 2 * beta), "(2 + 2 beta) / ((1 + 2 beta) lambda_max)"),
+}
+"""Up to which product of learning rate and eigenvalue an optimizer converges, from its momentum beta (a number or an
+array); and the limit that follows.
+
+Heavy ball: Goh 2017, "Why momentum really works". Nesterov as PyTorch writes it: from the root -1 of its characteristic
+polynomial."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +53,16 @@ class StabilityLimit:
         )
 
 
-def mse_hessian_eigenvalues(inputs: Float[Tensor, "rows features"]) -> Float[Tensor, " eigenvalues"]:
-    """The eigenvalues, ascending, of the Hessian of a linear model's mean squared error, bias included. In float64."""
+def mse_hessian(inputs: Float[Tensor, "rows features"]) -> Float[Tensor, "weights weights"]:
+    """The Hessian (2/n) X'X of a linear model's mean squared error; the bias is last. In float64."""
     rows = inputs.double().cpu()
     design = torch.cat([rows, torch.ones(len(rows), 1, dtype=torch.float64)], dim=1)
-    eigenvalues: Tensor = torch.linalg.eigvalsh(2 / len(rows) * design.T @ design)
+    return 2 / len(rows) * design.T @ design
+
+
+def mse_hessian_eigenvalues(inputs: Float[Tensor, "rows features"]) -> Float[Tensor, " eigenvalues"]:
+    """The eigenvalues, ascending, of the Hessian of a linear model's mean squared error, bias included. In float64."""
+    eigenvalues: Tensor = torch.linalg.eigvalsh(mse_hessian(inputs))
     return eigenvalues
 
 
@@ -54,19 +71,12 @@ def stability_limit(
 ) -> StabilityLimit | None:
     """The limit of an optimizer on a linear model with the mean squared error; None for one without a known limit.
 
-    sgd: 2 / lambda_max. Heavy ball: (2 + 2 beta) / lambda_max (Goh 2017, "Why momentum really works"). Nesterov as
-    PyTorch writes it: (2 + 2 beta) / ((1 + 2 beta) lambda_max), from the root -1 of its characteristic polynomial.
     Weight decay adds to every eigenvalue.
     """
-    beta = float(hyper.get("momentum") or 0.0)
-    known = {
-        "sgd": (2.0, "2 / lambda_max"),
-        "momentum": (2 + 2 * beta, "(2 + 2 beta) / lambda_max"),
-        "nesterov": ((2 + 2 * beta) / (1 + 2 * beta), "(2 + 2 beta) / ((1 + 2 beta) lambda_max)"),
-    }
-    if optimizer not in known:
+    if optimizer not in PRODUCTS:
         return None
-    factor, formula = known[optimizer]
+    product, formula = PRODUCTS[optimizer]
     eigenvalues = mse_hessian_eigenvalues(inputs) / outputs + float(hyper.get("weight_decay") or 0.0)
     top = float(eigenvalues[-1])
-    return StabilityLimit(float(hyper["lr"] or 0.0), factor / top, top, float(eigenvalues[0]), formula)
+    limit = product(float(hyper.get("momentum") or 0.0)) / top
+    return StabilityLimit(float(hyper["lr"] or 0.0), limit, top, float(eigenvalues[0]), formula)
