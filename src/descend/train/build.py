@@ -119,7 +119,7 @@ def build(recipe: Recipe, dataset: Dataset | None = None) -> Parts:
     size = rows if recipe.batch_size == "all" else min(recipe.batch_size, rows)
     flops = _flops_a_step(model, dataset.train.inputs[: recipe.micro_batch or size])
     device = _device(recipe.device, flops)
-    threads = recipe.threads or max(1, min(_cores(), int(flops / FLOPS_PER_THREAD)))
+    threads = recipe.threads or max(1, min(cores(), int(flops / FLOPS_PER_THREAD)))
     torch.set_num_threads(threads)
     dtype = getattr(torch, recipe.dtype)
     model.to(device, dtype)
@@ -194,19 +194,23 @@ def schedule_of(recipe: Recipe, steps: int) -> Schedule:
 
 
 def optimizer_of(recipe: Recipe, model: nn.Module) -> RuleOptimizer:
-    """The optimizer of a recipe, on the parameters of a model: a group for each decay and learning rate there is.
+    """The optimizer of a recipe, on the parameters of a model. Raises as `parameter_groups` does."""
+    hyper: dict[str, Any] = recipe.part("optimizer")
+    rule: UpdateRule = OPTIMIZERS[recipe.optimizer]
+    return optimizer(recipe.optimizer, parameter_groups(recipe, model), flat=rule.elementwise, **hyper)
+
+
+def parameter_groups(recipe: Recipe, model: nn.Module) -> list[dict[str, Any]]:
+    """The parameters of a model, a group for each weight decay and learning rate that the recipe gives.
 
     Raises RecipeError where `layer_lrs` names a layer that the model does not have.
     """
     hyper: dict[str, Any] = recipe.part("optimizer")
-    rule: UpdateRule = OPTIMIZERS[recipe.optimizer]
     if recipe.decay_exempt == "none":
         groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
     else:
         groups = decay_groups(model, hyper["weight_decay"])
-    if recipe.layer_lrs:
-        groups = rate_groups(groups, model, recipe.layer_lrs)
-    return optimizer(recipe.optimizer, groups, flat=rule.elementwise, **hyper)
+    return rate_groups(groups, model, recipe.layer_lrs) if recipe.layer_lrs else groups
 
 
 def rate_groups(groups: list[dict[str, Any]], model: nn.Module, layer_lrs: str) -> list[dict[str, Any]]:
@@ -305,7 +309,7 @@ def _flops_a_step(model: nn.Module, inputs: Tensor) -> float:
     return total
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use, which in a container or under taskset are not all there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
