@@ -1,0 +1,142 @@
+"""The `vmap` lane: all runs of a cohort in one program, whatever the model.
+
+Stacked parameters [runs, ...] go through the model by `torch.func.vmap`, and back by autograd. All of them lie in one
+buffer [runs, numbers], which the optimizers' own update rules move: one call for all runs of an optimizer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from jaxtyping import Float, Float64, Int64, Shaped
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from descend.facts.network import STOCHASTIC
+from descend.recipe import Recipe
+from descend.sweeping._cohort import Cohort
+from descend.sweeping._moves import Moves, named
+from descend.sweeping._stack import Losses
+from descend.sweeping._vmappable import vmappable
+from descend.train.build import Parts
+
+CACHE: Final = 2 * 2**20  # bytes of a core's second-level cache, where weights, gradients and state should stay
+
+
+def why_not(parts: Parts, recipe: Recipe) -> str:
+    """Why this lane cannot take a recipe, in a sentence; empty where it can."""
+    if any(isinstance(module, STOCHASTIC) for module in parts.model.modules()):
+        return "Dropout draws the numbers of a run from one stream, in the order of its layers."
+    if recipe.non_finite != "stop":
+        return f"With non_finite = '{recipe.non_finite}' a run may leave out steps that the runs beside it make."
+    if recipe.micro_batch is not None and recipe.micro_batch < parts.batches.size:
+        return f"A batch of {parts.batches.size} rows is accumulated from micro-batches of {recipe.micro_batch}."
+    return ""
+
+
+def runs_at_once(cohort: Cohort) -> int:
+    """How many runs keep their weights, gradients and optimizer state within a core's cache, but at least 8."""
+    numbers = sum(parameter.numel() for parameter in cohort.parts.model.parameters())
+    return max(8, CACHE // (4 * 4 * numbers))
+
+
+class TogetherStack:
+    """A Stack in which one operation on tensors [runs, ...] does the work of all runs."""
+
+    def __init__(self, cohort: Cohort) -> None:
+        self.step = 0
+        self.died: Int64[Tensor, " runs"] = torch.zeros(len(cohort), dtype=torch.int64, device=cohort.parts.device)
+        parameters, self._buffers = cohort.initial()
+        self._shapes = {name: each.shape[1:] for name, each in parameters.items()}
+        self._weights = torch.cat([each.flatten(1) for each in parameters.values()], dim=1)
+        self._model = vmappable(cohort.parts.model).train()
+        self._moves = Moves(cohort, self._weights, self._shapes)
+        self._take(cohort)
+
+    @property
+    def parameters(self) -> dict[str, Shaped[Tensor, "runs ..."]]:
+        """The weights as they are now, by name and in torch's shapes; not to be written to."""
+        return named(self._weights, self._shapes)
+
+    @property
+    def buffers(self) -> dict[str, Shaped[Tensor, "runs ..."]]:
+        """The running statistics of batch norm, by name; empty where there are none."""
+        return self._buffers
+
+    def advance(self, steps: int) -> Losses:
+        """Train for `steps` more steps."""
+        shown = [self._advance(factors) for factors in self._cohort.factors(self.step, steps).to(self._weights.device)]
+        norms = [norms for _, norms in shown if norms is not None]
+        return Losses(torch.stack([losses for losses, _ in shown]), torch.stack(norms) if norms else None)
+
+    def keep(self, runs: Int64[Tensor, " kept"]) -> None:
+        """Go on with these runs alone, in this order: the others have ended."""
+        self._weights, self.died = self._weights[runs], self.died[runs]
+        self._buffers = {name: buffer[runs] for name, buffer in self._buffers.items()}
+        self._moves.keep(runs)
+        self._take(self._cohort.pick(runs.tolist()))
+
+    def _take(self, cohort: Cohort) -> None:
+        """Train the runs of this cohort from the next step on."""
+        device = self._weights.device
+        self._cohort = cohort
+        self._dead = self.died.nonzero()[:, 0]
+        self._feed = cohort.batches_after(self.step)
+        self._seeds = cohort.seed_number.to(device) if len(cohort.batches) > 1 else None
+        self._limits = cohort.limits and {
+            name: torch.from_numpy(limit)[:, None].to(self._weights) for name, limit in cohort.limits.items()
+        }
+
+    def _advance(self, factors: Float64[Tensor, " runs"]) -> tuple[Tensor, Tensor | None]:
+        """One step: the losses, and the norms of the gradients where any run clips."""
+        self.step += 1
+        losses, gradients, buffers = self._backward(*next(self._feed))
+        was_dead = self.died > 0
+        # zero times what is not finite is NaN, and a sum of zeros cannot overflow
+        spoiled = (self._weights * 0).add_(gradients, alpha=0).sum(1) + losses * 0
+        dying = spoiled.isnan() & ~was_dead
+        if bool(dying.any()):
+            self.died = self.died.masked_fill(dying, self.step)
+            self._dead = self.died.nonzero()[:, 0]
+        frozen = self._weights[self._dead]
+        norms = self._clip(gradients)
+        self._moves.move(self._weights, gradients, self.step, factors)
+        self._weights[self._dead] = frozen
+        for name, buffer in buffers.items():
+            buffer[self._dead] = self._buffers[name][self._dead]
+        self._buffers = buffers
+        return losses.masked_fill(was_dead, torch.nan), None if norms is None else norms.masked_fill(
+            self.died > 0, torch.nan
+        )
+
+    def _backward(
+        self, inputs: Shaped[Tensor, "seeds rows ..."], targets: Shaped[Tensor, "seeds rows ..."]
+    ) -> tuple[Float[Tensor, " runs"], Float[Tensor, "runs numbers"], dict[str, Tensor]]:
+        """The loss of each run, the gradients of its weights, and its buffers after the forward pass."""
+        weight = self._cohort.parts.batches.weight(inputs.shape[1])
+        if self._seeds is None:
+            inputs, targets, per_run = inputs[0], targets[0], None
+        else:
+            inputs, targets, per_run = inputs[self._seeds], targets[self._seeds], 0
+        parameters = {name: each.requires_grad_() for name, each in named(self._weights.detach(), self._shapes).items()}
+        buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        losses = vmap(self._loss, (0, 0, per_run, per_run))(parameters, buffers, inputs, targets)
+        gradients = torch.autograd.grad(losses, list(parameters.values()), torch.full_like(losses, weight))
+        return losses.detach(), torch.cat([each.flatten(1) for each in gradients], dim=1), buffers
+
+    def _loss(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor, targets: Tensor
+    ) -> Tensor:
+        """The loss of one run; its buffers are written to."""
+        return self._cohort.parts.loss(functional_call(self._model, (parameters, buffers), (inputs,)), targets)
+
+    def _clip(self, gradients: Float[Tensor, "runs numbers"]) -> Float[Tensor, " runs"] | None:
+        """Clip in place as the recipes say; the norms before, or None where no run clips."""
+        if self._limits is None:
+            return None
+        norms: Tensor = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+        gradients.mul_((self._limits["clip_norm"] / (norms + 1e-6)).clamp(max=1.0))
+        most = self._limits["clip_value"]
+        torch.clamp(gradients, -most, most, out=gradients)
+        return norms.squeeze(1)
