@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from descend.recipe import Recipe
     from descend.run import Recorder, Run, Series, list_runs
     from descend.surgery import insert_norms, reinitialise, swap_activations
+    from descend.sweeping._outcomes import Outcomes, outcomes
+    from descend.sweeping._space import grid, sample
+    from descend.sweeping._sweep import Sweep, sweep
     from descend.train.fit import fit, load_model, resume
     from descend.watching._watch import watch
 
@@ -53,6 +56,7 @@ __all__ = [
     "DescendError",
     "Diagnosis",
     "MissingExtraError",
+    "Outcomes",
     "Recipe",
     "RecipeError",
     "Recorder",
@@ -60,20 +64,25 @@ __all__ = [
     "RunBusyError",
     "RunError",
     "Series",
+    "Sweep",
     "backprop",
     "compare",
     "cure",
     "diagnose",
     "fit",
+    "grid",
     "insert_norms",
     "list_runs",
     "load_model",
     "optim",
+    "outcomes",
     "preflight",
     "probe",
     "reinitialise",
     "resume",
+    "sample",
     "swap_activations",
+    "sweep",
     "watch",
 ]
 
@@ -88,6 +97,9 @@ _HOMES: Final = {
     "probing": ("probe",),
     "recipe": ("Recipe",),
     "run": ("Recorder", "Run", "Series", "list_runs"),
+    "sweeping._outcomes": ("Outcomes", "outcomes"),
+    "sweeping._space": ("grid", "sample"),
+    "sweeping._sweep": ("Sweep", "sweep"),
     "surgery": ("insert_norms", "reinitialise", "swap_activations"),
     "train.fit": ("fit", "load_model", "resume"),
     "watching._watch": ("watch",),

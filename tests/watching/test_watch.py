@@ -128,9 +128,9 @@ def test_the_monitors_measure_what_fit_measures(watching: Watching, tmp_path: An
     )
     fitted = descend.fit(recipe, runs=tmp_path, name="fit")
     from descend.train.build import build
-    from descend.train.fit import _torch_to_ourselves
+    from descend.train.fit import torch_to_ourselves
 
-    with _torch_to_ourselves(recipe.seed):
+    with torch_to_ourselves(recipe.seed):
         parts = build(recipe)
     inputs, targets = parts.dataset.train
     optimizer = torch.optim.SGD(parts.model.parameters(), lr=0.1)

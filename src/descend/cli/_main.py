@@ -14,7 +14,7 @@ from descend.cli._command import INTERRUPTED, Command, examples, version
 from descend.errors import DescendError, did_you_mean
 
 COMMANDS: Final = (
-    *("train", "doctor", "cure", "break", "compare", "resume"),
+    *("train", "doctor", "cure", "break", "compare", "sweep", "resume"),
     *("learn", "data", "list", "runs", "export", "report"),
 )
 
