@@ -29,7 +29,7 @@ def _plainly(part: str, function: Callable[..., None], *arguments: Any) -> None:
 class Capture:
     """`with capture as activations:` fills {module name: Activation} during a forward pass, in forward order.
 
-    Watches the activation modules of `model`, or its leaves where it has none. A module called several times
+    Watches the activation modules of `model`, or the leaves in it where it has none. A module called several times
     gives `relu`, `relu@2`, `relu@3`, up to 8 times. Outputs are detached and not copied: an in-place operation later
     in the forward pass shows in them. Hooks stand only inside the block, and leave it with an exception too.
 
@@ -41,7 +41,9 @@ class Capture:
         self._guard = guard
         named = [(name or "model", module) for name, module in model.named_modules()]
         leaves = [
-            pair for pair in named if next(pair[1].children(), None) is None and not isinstance(pair[1], nn.Identity)
+            pair
+            for pair in named[1:]  # what a model without parts puts out is its output
+            if next(pair[1].children(), None) is None and not isinstance(pair[1], nn.Identity)
         ]
         self._watched = [pair for pair in named if isinstance(pair[1], ACTIVATIONS)] or leaves
         self._handles: list[RemovableHandle] = []

@@ -37,7 +37,7 @@ class Step:
     targets: Shaped[Tensor, "batch ..."]
     outputs: Shaped[Tensor, "batch ..."]
     task: Task
-    lr: float
+    lr: float | Float[Tensor, ""]  # a tensor where many runs are vmapped
     parameters: Mapping[str, Tensor]  # by name, like the two below
     gradients: Mapping[str, Tensor]
     updates: Mapping[str, Tensor] = field(default_factory=dict)  # new parameters minus old; the rows _sample.py picks
@@ -55,7 +55,8 @@ class Monitor:
     """`measure(step)` returns {"measure/where": scalar tensor}; the trainer moves all of them to the CPU at once.
 
     It is pure but for `step.memory`. `every` is how many measured steps lie between two of its own measurements
-    (dear monitors: 10 means every 10th); `default` says whether it runs unless asked for.
+    (dear monitors: 10 means every 10th); `default` says whether it runs unless asked for; `vmapped`, whether `measure`
+    works under `torch.func.vmap`, so that many runs are measured at once: it must not read a number, nor branch on one.
     """
 
     measure: Callable[[Step], dict[str, Tensor]]
@@ -63,6 +64,7 @@ class Monitor:
     needs: frozenset[Need] = frozenset()
     every: int = 1
     default: bool = True
+    vmapped: bool = True
 
 
 def chosen(names: str) -> dict[str, Monitor]:

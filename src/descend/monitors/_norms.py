@@ -11,8 +11,11 @@ from torch import Tensor
 
 def norms(tensors: Iterable[Tensor]) -> list[Float[Tensor, ""]]:
     """The norm of each tensor, in one pass over the data."""
+    each = list(tensors)
+    if any(torch._C._functorch.is_batchedtensor(tensor) for tensor in each):  # which the fused norm does not take
+        return [torch.linalg.vector_norm(tensor) for tensor in each]
     # The one fused norm of many tensors; torch.nn.utils.clip_grad_norm_ is built on it.
-    return list(torch._foreach_norm(list(tensors)))
+    return list(torch._foreach_norm(each))
 
 
 def norm_series(measure: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,11 +22,17 @@ class Panel:
     """
 
     def __init__(
-        self, monitors: Mapping[str, Monitor], every: int = 1, report: Callable[[str], object] = warnings.warn
+        self,
+        monitors: Mapping[str, Monitor],
+        every: int = 1,
+        report: Callable[[str], object] = warnings.warn,
+        rows_of: Callable[[Tensor], Tensor] = some_rows,
     ) -> None:
+        """`rows_of` picks what is kept of a parameter from before to after the update."""
         self._monitors = dict(monitors)
         self._every = every
         self._report = report
+        self._rows_of = rows_of
         self._before: list[Tensor] = []  # rows of the parameters before the update
 
     def due(self, number: int) -> dict[str, Monitor]:
@@ -49,7 +55,7 @@ class Panel:
         what is `missing` at this step are passed over.
         """
         if "updates" in self.needs(step.number):
-            rows = [some_rows(parameter) for parameter in step.parameters.values()]
+            rows = [self._rows_of(parameter) for parameter in step.parameters.values()]
             if when == "before":
                 self._before = [each.clone() for each in rows]
             else:

@@ -55,8 +55,8 @@ def _trace_and_signal(step: Step, rows: int) -> tuple[Float[Tensor, ""], Float[T
     small = step.loss.new_zeros(())  # mean squared length of a chunk's gradient
     for x, y in zip(step.inputs[:used].split(rows), step.targets[:used].split(rows), strict=True):
         grads = list(gradient(step.parameters, x, y).values())
-        torch._foreach_add_(total, grads)
-        small += _squared_length(grads) / chunks
+        total = [sum_so_far + each for sum_so_far, each in zip(total, grads, strict=True)]
+        small = small + _squared_length(grads) / chunks
     large = _squared_length(total) / chunks**2  # squared length of the mean
     return (small - large) / (1 / rows - 1 / used), (used * large - rows * small) / (used - rows)
 

@@ -120,4 +120,5 @@ sharpness = Monitor(
     needs=frozenset({"targets", "loss_of"}),
     every=10,
     default=False,
+    vmapped=False,
 )
