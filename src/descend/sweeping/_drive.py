@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Final, NamedTuple, Protocol
+from contextlib import AbstractContextManager
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -57,14 +59,16 @@ class Endings(NamedTuple):
     best_step: Numbers
 
 
-class Witness(Protocol):
+class Witness(AbstractContextManager["Witness"]):
     """Who is told what happens to the runs of a chunk, step after step; `runs` are their numbers in the chunk."""
 
     watches: bool  # whether it wants the monitors' measurements
 
+    @abstractmethod
     def begin(self, weights: Weights, values: Mapping[str, Floats], judge: Judge) -> None:
         """All runs stand before their first step; `values` is the first evaluation, [runs]."""
 
+    @abstractmethod
     def stepped(
         self,
         runs: Numbers,
@@ -76,20 +80,25 @@ class Witness(Protocol):
     ) -> None:
         """Runs made the first `made` [runs] of `steps`, having seen `examples` [steps]; the rest is [steps, runs]."""
 
+    @abstractmethod
     def evaluated(
         self, runs: Numbers, step: int, examples: int, seconds: Floats, values: Mapping[str, Floats], weights: Weights
     ) -> None:
         """Some runs were evaluated: values and weights are [runs]."""
 
+    @abstractmethod
     def died(self, runs: Numbers, steps: Numbers, seconds: Floats, losses: Floats, weights: Weights) -> None:
         """Runs could not take a step, with these weights before it; the losses were those of the step's batch."""
 
+    @abstractmethod
     def monitor_failed(self, step: int, sentence: str) -> None:
         """A monitor is switched off for all runs."""
 
+    @abstractmethod
     def ended(self, runs: Numbers, endings: Endings, weights: Weights, tested: Mapping[str, Floats]) -> None:
         """Runs are over; `tested` is how good they are on the test split, where there is one."""
 
+    @abstractmethod
     def advanced(self, run_steps: int, /) -> object:
         """For a progress bar."""
 

@@ -14,7 +14,7 @@ from descend.errors import RunError, did_you_mean
 from descend.recipe import Recipe
 from descend.run import Floats, Series
 from descend.sweeping._cohort import Cohort, Lane
-from descend.sweeping._drive import Endings, Numbers, Weights
+from descend.sweeping._drive import Endings, Numbers, Weights, Witness
 from descend.sweeping._measure import Judge
 from descend.sweeping._pool import Tick, train_all
 from descend.train.fit import fit
@@ -134,19 +134,16 @@ def outcomes(recipes: Sequence[Recipe], *, progress: bool = False, workers: int 
     return Outcomes(tuple(recipes), died, steps, trained.seconds, trained.lanes, tables, tuple(places))
 
 
-class _Tally:
+class _Tally(Witness):
     """The witness that keeps evaluations and deaths, and nothing else."""
 
     watches = False
 
     def __init__(self, chunk: Cohort, tick: Tick) -> None:
         self.chunk = chunk
-        self.advanced = tick
+        self._tick = tick
         self.dead, self.steps = np.zeros(len(chunk), dtype=np.int64), np.zeros(len(chunk), dtype=np.int64)
         self._rows: list[tuple[int, Numbers, Mapping[str, Floats]]] = []
-
-    def __enter__(self) -> _Tally:
-        return self
 
     def __exit__(self, *_: object) -> None:
         pass
@@ -193,6 +190,9 @@ class _Tally:
 
     def monitor_failed(self, step: int, sentence: str) -> None:
         pass
+
+    def advanced(self, run_steps: int, /) -> object:
+        return self._tick(run_steps)
 
     def ended(self, runs: Numbers, endings: Endings, weights: Weights, tested: Mapping[str, Floats]) -> None:
         self.steps[runs] = endings.steps

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -33,7 +32,7 @@ class Trained(NamedTuple):
 
 def train_all(
     recipes: Sequence[Recipe],
-    witness: Callable[[Cohort, Tick], AbstractContextManager[Witness]],
+    witness: Callable[[Cohort, Tick], Witness],
     alone: Callable[[Cohort, threading.Event], None],
     *,
     progress: bool = False,

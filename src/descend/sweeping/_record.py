@@ -15,7 +15,7 @@ import torch
 from descend.facts.non_finite import locate
 from descend.run import Floats, Recorder
 from descend.sweeping._cohort import Cohort
-from descend.sweeping._drive import Endings, Numbers, Weights, examples_after
+from descend.sweeping._drive import Endings, Numbers, Weights, Witness, examples_after
 from descend.sweeping._measure import Judge
 from descend.sweeping._pool import Tick
 from descend.train import checkpoint
@@ -23,20 +23,17 @@ from descend.train.build import Loss, Parts, optimizer_of
 from descend.train.facts import beginning, data_facts, facts_of
 
 
-class Record:
+class Record(Witness):
     """Writes the runs of a chunk into `folders`, one each; leaving its context closes those that are still open."""
 
     watches = True
 
     def __init__(self, chunk: Cohort, folders: Sequence[Path], tick: Tick) -> None:
         self.chunk, self._folders = chunk, folders
-        self.advanced = tick
+        self._tick = tick
         self._recorders: list[Recorder] = []
         self._unnoted: tuple[int, Numbers, Weights] | None = None  # the last evaluation, if its facts are not noted
         self._open = ExitStack()
-
-    def __enter__(self) -> Record:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None:
@@ -114,6 +111,9 @@ class Record:
         for recorder in self._recorders:
             if recorder.is_open:
                 recorder.note("monitor", step, sentence=sentence)
+
+    def advanced(self, run_steps: int, /) -> object:
+        return self._tick(run_steps)
 
     def ended(self, runs: Numbers, endings: Endings, weights: Weights, tested: Mapping[str, Floats]) -> None:
         finite, examples = weights.finite(), examples_after(self.chunk.parts, endings.steps)

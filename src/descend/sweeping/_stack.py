@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
@@ -15,6 +15,7 @@ class Losses(NamedTuple):
     norms: Float[Tensor, "steps runs"] | None  # of all gradients before clipping, where any run clips
 
 
+@runtime_checkable
 class Stack(Protocol):
     """Runs of one cohort in training, every tensor [runs, ...]: after k steps each is where `fit` would be after k.
 
