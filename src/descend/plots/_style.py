@@ -29,7 +29,7 @@ import matplotlib
 import matplotlib.figure
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize, to_hex
+from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
@@ -42,6 +42,7 @@ __all__ = [
     "Figure",
     "FuncFormatter",
     "Line2D",
+    "ListedColormap",
     "LogLocator",
     "LogNorm",
     "MaxNLocator",
