@@ -367,3 +367,14 @@ def test_text_of_a_recipe_cannot_become_markup() -> None:
         recipe = Recipe(**{part: entry} | needed | {name: "<script>alert(1)</script>"})
         assert "<script>" not in recipe._repr_html_()
         assert json.loads(recipe.to_json())[name] == "<script>alert(1)</script>"
+
+
+@given(fields=settings(), seed=st.integers(0, 99), lr=st.floats(1e-6, 1.0))
+def test_a_few_fields_changed_give_the_recipe_that_all_fields_give(
+    fields: dict[str, Any], seed: int, lr: float
+) -> None:
+    recipe = Recipe(**fields)
+    changed = recipe.but(seed=seed, lr=lr)
+    assert changed == Recipe(**recipe.fields() | {"seed": seed, "lr": lr})
+    assert hash(changed) == hash(Recipe(**changed.fields()))
+    assert recipe == Recipe(**fields)

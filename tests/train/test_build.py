@@ -1,11 +1,15 @@
+import itertools
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from descend.catalog import DATA, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
+from descend.errors import RecipeError
 from descend.recipe import Recipe
 from descend.train.build import _flops_a_step, build
-from descend.train.fit import fit
+from descend.train.fit import fit, load_model
 
 FITTING = {"cnn": "digits", "rnn": "adding", "transformer": "characters"}
 
@@ -21,7 +25,7 @@ def test_the_cost_of_a_step_is_six_operations_for_each_use_of_a_weight():
 
 
 def test_small_work_gets_one_thread_and_large_work_all_cores(monkeypatch):
-    monkeypatch.setattr("descend.train.build._cores", lambda: 2)
+    monkeypatch.setattr("descend.train.build.cores", lambda: 2)
     threads = torch.get_num_threads()
     try:
         assert build(Recipe()).threads == 1
@@ -55,3 +59,38 @@ def test_every_schedule_trains(schedule, tmp_path):
 def test_every_loss_trains(loss, tmp_path):
     data = "moons" if loss in ("cross_entropy", "bce_with_logits") else "sines"
     assert fit(Recipe(data=data, model="mlp", loss=loss, steps=6), runs=tmp_path).status == "finished"
+
+
+LAYERS = Recipe(data="moons", model="mlp", width=8, optimizer="adamw", lr=0.01, dtype="float64", epochs=3)
+
+
+@pytest.mark.parametrize("exempt", ["none", "biases_and_norms"])
+def test_layers_with_rates_of_their_own_train_like_parameter_groups_of_torch(exempt: str, tmp_path: Path) -> None:
+    recipe = LAYERS.but(layer_lrs="hidden.0=0.1,head.bias=0.001", decay_exempt=exempt, schedule="linear")
+    trained = load_model(fit(recipe, runs=tmp_path)).state_dict()
+
+    torch.manual_seed(recipe.seed)
+    parts = build(recipe)
+    rates = {"hidden.0.weight": 0.1, "hidden.0.bias": 0.1, "head.bias": 0.001}
+    groups = [
+        {"params": [p], "lr": rates.get(name, 0.01), "weight_decay": 0.01 if exempt == "none" or p.ndim > 1 else 0.0}
+        for name, p in parts.model.named_parameters()
+    ]
+    optimizer = torch.optim.AdamW(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, parts.schedule)
+    for inputs, targets in itertools.islice(parts.batches.after(0), parts.steps):
+        optimizer.zero_grad()
+        (parts.loss(parts.model(inputs), targets) * parts.batches.weight(len(inputs))).backward()
+        optimizer.step()
+        schedule.step()
+    for name, value in parts.model.state_dict().items():
+        torch.testing.assert_close(trained[name], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rates", "says"),
+    [("heads=0.1", "names 'heads', which this model does not have. Did you mean 'head'"), ("head=0", "above 0")],
+)
+def test_rates_of_no_layer_or_of_nothing_are_refused(rates: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        build(LAYERS.but(layer_lrs=rates))

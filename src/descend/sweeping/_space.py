@@ -72,10 +72,13 @@ def between(
     if scale == "logarithmic to one" and high >= 1:
         raise RecipeError(f"{name} ends at {high:g}, but must be below 1.")
     there, back = _CHANGES[scale]
-    values = [back((1 - share) * there(low) + share * there(high)) for share in shares.tolist()]
-    # the way there and back may leave the range by a rounding error
-    exact = [low if share == 0 else high if share == 1 else value for share, value in zip(shares, values, strict=True)]
-    return [option.check(round(value) if _holds(option.kind, int) else float(f"{value:.12g}")) for value in exact]
+
+    def at(share: float) -> float:
+        # the bounds as they were given; between them twelve digits, without the rounding errors of the way and back
+        inside = float(f"{back((1 - share) * there(low) + share * there(high)):.12g}")
+        return low if share == 0 else high if share == 1 else inside
+
+    return [option.check(round(at(share)) if _holds(option.kind, int) else at(share)) for share in shares.tolist()]
 
 
 _CHANGES: Final[Mapping[Scale, tuple[Callable[[float], float], Callable[[float], float]]]] = {
