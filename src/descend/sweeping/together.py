@@ -66,9 +66,12 @@ class TogetherStack:
 
     def advance(self, steps: int) -> Losses:
         """Train for `steps` more steps."""
-        shown = [self._advance(factors) for factors in self._cohort.factors(self.step, steps).to(self._weights.device)]
-        norms = [norms for _, norms in shown if norms is not None]
-        return Losses(torch.stack([losses for losses, _ in shown]), torch.stack(norms) if norms else None)
+        losses = self._weights.new_full((steps, len(self.died)), torch.nan)
+        norms = None if self._limits is None else torch.full_like(losses, torch.nan)
+        factors = self._cohort.factors(self.step, steps).to(losses.device)
+        for number in range(steps):
+            self._advance(factors[number], losses[number], None if norms is None else norms[number])
+        return Losses(losses, norms)
 
     def keep(self, runs: Int64[Tensor, " kept"]) -> None:
         """Go on with these runs alone, in this order: the others have ended."""
@@ -84,31 +87,37 @@ class TogetherStack:
         self._dead = self.died.nonzero()[:, 0]
         self._feed = cohort.batches_after(self.step)
         self._seeds = cohort.seed_number.to(device) if len(cohort.batches) > 1 else None
-        self._limits = cohort.limits and {
-            name: torch.from_numpy(limit)[:, None].to(self._weights) for name, limit in cohort.limits.items()
-        }
+        limits = cohort.limits
+        self._limits = (
+            None
+            if limits is None
+            else tuple(
+                torch.from_numpy(limits[name])[:, None].to(self._weights) for name in ("clip_norm", "clip_value")
+            )
+        )
 
-    def _advance(self, factors: Float64[Tensor, " runs"]) -> tuple[Tensor, Tensor | None]:
-        """One step: the losses, and the norms of the gradients where any run clips."""
+    def _advance(self, factors: Float64[Tensor, " runs"], losses: Tensor, norms: Tensor | None) -> None:
+        """One step; its losses and the norms of the gradients are written."""
         self.step += 1
-        losses, gradients, buffers = self._backward(*next(self._feed))
-        was_dead = self.died > 0
+        loss, gradients, buffers = self._backward(*next(self._feed))
+        losses.copy_(loss)
+        losses[self._dead] = torch.nan
         # zero times what is not finite is NaN, and a sum of zeros cannot overflow
-        spoiled = (self._weights * 0).add_(gradients, alpha=0).sum(1) + losses * 0
-        dying = spoiled.isnan() & ~was_dead
-        if bool(dying.any()):
-            self.died = self.died.masked_fill(dying, self.step)
+        spoiled = (self._weights * 0).add_(gradients, alpha=0).sum(1).add_(loss, alpha=0).isnan()
+        spoiled[self._dead] = False
+        if bool(spoiled.any()):
+            self.died = self.died.masked_fill(spoiled, self.step)
             self._dead = self.died.nonzero()[:, 0]
+        if norms is not None:
+            norms.copy_(self._clip(gradients))
+            norms[self._dead] = torch.nan
+        # to put a few rows back costs less than to choose between old and new for every number of every run
         frozen = self._weights[self._dead]
-        norms = self._clip(gradients)
         self._moves.move(self._weights, gradients, self.step, factors)
         self._weights[self._dead] = frozen
         for name, buffer in buffers.items():
             buffer[self._dead] = self._buffers[name][self._dead]
         self._buffers = buffers
-        return losses.masked_fill(was_dead, torch.nan), None if norms is None else norms.masked_fill(
-            self.died > 0, torch.nan
-        )
 
     def _backward(
         self, inputs: Shaped[Tensor, "seeds rows ..."], targets: Shaped[Tensor, "seeds rows ..."]
@@ -131,12 +140,11 @@ class TogetherStack:
         """The loss of one run; its buffers are written to."""
         return self._cohort.parts.loss(functional_call(self._model, (parameters, buffers), (inputs,)), targets)
 
-    def _clip(self, gradients: Float[Tensor, "runs numbers"]) -> Float[Tensor, " runs"] | None:
-        """Clip in place as the recipes say; the norms before, or None where no run clips."""
-        if self._limits is None:
-            return None
+    def _clip(self, gradients: Float[Tensor, "runs numbers"]) -> Float[Tensor, " runs"]:
+        """Clip in place as the recipes say; the norms before."""
+        assert self._limits is not None, "somebody clips"
+        longest, largest = self._limits
         norms: Tensor = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
-        gradients.mul_((self._limits["clip_norm"] / (norms + 1e-6)).clamp(max=1.0))
-        most = self._limits["clip_value"]
-        torch.clamp(gradients, -most, most, out=gradients)
+        gradients.mul_((longest / (norms + 1e-6)).clamp(max=1.0))
+        torch.clamp(gradients, -largest, largest, out=gradients)
         return norms.squeeze(1)
