@@ -16,6 +16,7 @@ training step. Keeps 20 vectors as long as the parameters.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -31,6 +32,7 @@ TOLERANCE: Final = 1e-3  # of the eigenvalue
 BASIS: Final = 20  # vectors kept
 LEAST: Final = 12  # products: after fewer, 11 of 3000 trials had converged to a lower eigenvalue than the top one
 STARTS: Final = 5
+SETTING: Final = threading.Lock()
 FRESH: Final = 0.1  # share of a random direction in a warm start, lest it stay on what is no longer the top eigenvector
 
 Vector = Float[Tensor, " parameters"]
@@ -44,17 +46,21 @@ def measure(step: Step) -> dict[str, Tensor]:
 
 @contextmanager
 def _twice_differentiable() -> Iterator[None]:
-    """Without the fused kernels for attention and recurrent layers, which have no second derivative."""
+    """Without the fused kernels for attention and recurrent layers, which have no second derivative.
+
+    Torch keeps one such setting for all threads, so one thread at a time changes it.
+    """
     libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
-    enabled = [library.enabled for library in libraries]
-    try:
-        for library in libraries:
-            library.enabled = False
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        for library, was in zip(libraries, enabled, strict=True):
-            library.enabled = was
+    with SETTING:
+        enabled = [library.enabled for library in libraries]
+        try:
+            for library in libraries:
+                library.enabled = False
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            for library, was in zip(libraries, enabled, strict=True):
+                library.enabled = was
 
 
 def _hessian(step: Step) -> Callable[[Vector], Vector]:

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import Any, Final
@@ -25,11 +26,13 @@ from descend.monitors._panel import Panel
 from descend.monitors._sample import some_rows
 from descend.run import Floats
 from descend.sweeping._cohort import Cohort
+from descend.sweeping._vmappable import vmappable
 from descend.train.evaluate import ROWS_AT_ONCE, evaluate, forward, in_raw_units, judge, judged_splits, measures
 
 Stacked = Mapping[str, Shaped[Tensor, "runs ..."]]
 One = Mapping[str, Tensor]
 Measure = Callable[[Step], dict[str, Tensor]]
+LossOf = Callable[[One, Tensor, Tensor], Tensor]
 
 NUMBERS: Final = 2**20  # that the widest layer puts out at once: more runs together are no faster, and take more memory
 
@@ -96,6 +99,23 @@ class Judge:
         return values | {f"learned/{feature}": value for feature, value in learned.items()}
 
 
+@dataclass
+class Steps(Step):
+    """One step of all runs: every tensor is [runs, ...]."""
+
+    loss: Float[Tensor, " runs"]
+    lr: Float[Tensor, " runs"]
+
+    def own(self) -> dict[str, Any]:
+        """What each run has of its own."""
+        names = ("loss", "inputs", "targets", "outputs", "lr", "parameters", "gradients", "updates", "activations")
+        return {name: getattr(self, name) for name in names}
+
+    def one(self, own: Mapping[str, Any], loss_of: LossOf, memory: dict[str, Any]) -> Step:
+        """The step of one run."""
+        return Step(number=self.number, task=self.task, loss_of=loss_of, memory=memory, **own)
+
+
 class Watcher:
     """`descend.train.observe` for many runs: the monitors of a recipe, at the same steps, with the same values.
 
@@ -105,7 +125,7 @@ class Watcher:
 
     def __init__(self, cohort: Cohort, report: Callable[[str], object]) -> None:
         parts = cohort.parts
-        self._model = copy.deepcopy(parts.model)  # its own: other threads may be at work on the cohort's
+        self._model = vmappable(parts.model)
         self._loss, self._task = parts.loss, parts.dataset.task
         self._batches = parts.batches
         self._capture = Capture(self._model)
@@ -115,7 +135,7 @@ class Watcher:
         self._buffers: dict[str, Tensor] = {}
         monitors = {name: self._for_all(monitor) for name, monitor in chosen(parts.recipe.monitors).items()}
         self._panel = Panel(monitors, parts.monitor_every, report, rows_of=vmap(some_rows))
-        self._step: Step | None = None
+        self._step: Steps | None = None
         self._values: dict[str, Tensor] = {}
 
     def due(self, number: int) -> bool:
@@ -136,7 +156,7 @@ class Watcher:
         `inputs` and `targets` are those of each distinct seed, as `Cohort.batches_after` gives them.
         """
         self._buffers = {name: buffer.clone() for name, buffer in buffers.items()}  # batch norm writes to them
-        self._step = self._look(number, inputs[self._seed_number], targets[self._seed_number], dict(parameters), lrs)
+        self._step = self._look(number, self._for_each(inputs), self._for_each(targets), dict(parameters), lrs)
         self._values = self._panel.measure(self._step, "before")
 
     def after_update(self, parameters: Stacked) -> dict[str, Floats]:
@@ -152,7 +172,7 @@ class Watcher:
         self._memory = pytree.tree_map_only(Tensor, lambda values: values[runs], self._memory)
         self._memories = [self._memories[run] for run in runs.tolist()]
 
-    def _look(self, number: int, inputs: Tensor, targets: Tensor, parameters: dict[str, Tensor], lrs: Tensor) -> Step:
+    def _look(self, number: int, inputs: Tensor, targets: Tensor, parameters: dict[str, Tensor], lrs: Tensor) -> Steps:
         """A forward and a backward pass of all runs; every tensor of the step is [runs, ...]."""
         leaves = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
         kinds: dict[str, str] = {}
@@ -167,7 +187,7 @@ class Watcher:
         losses = vmap(self._loss)(outputs, targets)
         weight = torch.full_like(losses, self._batches.weight(inputs.shape[1]))
         gradients = torch.autograd.grad(losses, list(leaves.values()), weight)
-        return Step(
+        return Steps(
             number=number,
             loss=losses.detach(),
             inputs=inputs,
@@ -180,43 +200,49 @@ class Watcher:
             activations={name: Activation(kinds[name], output) for name, output in activations.items()},
         )
 
+    def _for_each(self, batches: Shaped[Tensor, "seeds rows ..."]) -> Shaped[Tensor, "runs rows ..."]:
+        """The batch of every run; not copied where all have the same."""
+        runs = self._seed_number
+        return batches.expand(len(runs), *batches.shape[1:]) if len(batches) == 1 else batches[runs]
+
     def _for_all(self, monitor: Monitor) -> Monitor:
         way = self._at_once if monitor.vmapped else self._one_by_one
         return dataclasses.replace(monitor, measure=partial(way, monitor.measure))
 
-    def _at_once(self, measure: Measure, step: Step) -> dict[str, Tensor]:
-        """What a monitor measures at a step of all runs, by `vmap`."""
+    def _at_once(self, measure: Measure, step: Steps) -> dict[str, Tensor]:
+        """What a monitor measures at a step of all runs, by `vmap`. Plain values in its memory are those of all."""
+        leaves, spec = pytree.tree_flatten((step.own(), self._buffers, self._memory))
+        where = [number for number, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         memory: dict[str, Any] = {}
 
-        def one(
-            run: dict[str, Any], buffers: One, remembered: dict[str, Any]
-        ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        def one(tensors: list[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
             nonlocal memory
-            memory = remembered
-            values = measure(dataclasses.replace(step, **run, loss_of=self._loss_of(buffers), memory=memory))
+            its = leaves.copy()
+            for number, tensor in zip(where, tensors, strict=True):
+                its[number] = tensor
+            own, buffers, memory = pytree.tree_unflatten(its, spec)
+            values = measure(step.one(own, self._loss_of(buffers), memory))
             return values, [leaf for leaf in pytree.tree_leaves(memory) if isinstance(leaf, Tensor)]
 
-        arguments = _fields(step), self._buffers, self._memory
-        axes = pytree.tree_map(lambda leaf: 0 if isinstance(leaf, Tensor) else None, arguments)
-        values, tensors = vmap(one, axes)(*arguments)
-        stacked = iter(tensors)  # in place of those of one run; plain values are the same for all runs
+        values, kept = vmap(one)([leaves[number] for number in where])
+        stacked = iter(kept)
         self._memory = pytree.tree_map_only(Tensor, lambda _: next(stacked), memory)
         return values
 
-    def _one_by_one(self, measure: Measure, step: Step) -> dict[str, Tensor]:
+    def _one_by_one(self, measure: Measure, step: Steps) -> dict[str, Tensor]:
         """What a monitor that reads numbers measures; NaN for runs that die in this step."""
         alive = step.loss.isfinite()
         for gradient in step.gradients.values():
             alive = alive & gradient.flatten(1).isfinite().all(1)
         values: dict[str, Tensor] = {}
         for run in alive.nonzero().flatten().tolist():
-            fields, buffers = pytree.tree_map_only(Tensor, itemgetter(run), (_fields(step), self._buffers))
-            one = dataclasses.replace(step, **fields, loss_of=self._loss_of(buffers), memory=self._memories[run])
+            own, buffers = pytree.tree_map_only(Tensor, itemgetter(run), (step.own(), self._buffers))
+            one = step.one(own, self._loss_of(buffers), self._memories[run])
             for name, value in measure(one).items():
                 values.setdefault(name, value.new_full((len(alive),), math.nan))[run] = value
         return values
 
-    def _loss_of(self, buffers: One) -> Callable[[One, Tensor, Tensor], Tensor]:
+    def _loss_of(self, buffers: One) -> LossOf:
         """The mean loss of one run, with these buffers, in evaluation mode."""
 
         def loss_of(parameters: One, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -227,12 +253,6 @@ class Watcher:
                 self._model.train()
 
         return loss_of
-
-
-def _fields(step: Step) -> dict[str, Any]:
-    """What differs between the runs of a step."""
-    names = ("loss", "inputs", "targets", "outputs", "lr", "parameters", "gradients", "updates", "activations")
-    return {name: getattr(step, name) for name in names}
 
 
 def _with(model: nn.Module, parameters: One, buffers: One) -> Callable[[Tensor], Tensor]:
