@@ -29,8 +29,12 @@ if TYPE_CHECKING:
         RunError,
     )
     from descend.inspection import preflight
+    from descend.mapping._map import Map, survey
     from descend.probing import probe
+    from descend.range_test._lr_range import lr_range
+    from descend.range_test._result import RangeTest
     from descend.recipe import Recipe
+    from descend.recommending import Recommendation, recommend
     from descend.run import Recorder, Run, Series, list_runs
     from descend.surgery import insert_norms, reinitialise, swap_activations
     from descend.sweeping._outcomes import Outcomes, outcomes
@@ -55,10 +59,13 @@ __all__ = [
     "DataError",
     "DescendError",
     "Diagnosis",
+    "Map",
     "MissingExtraError",
     "Outcomes",
+    "RangeTest",
     "Recipe",
     "RecipeError",
+    "Recommendation",
     "Recorder",
     "Run",
     "RunBusyError",
@@ -74,13 +81,16 @@ __all__ = [
     "insert_norms",
     "list_runs",
     "load_model",
+    "lr_range",
     "optim",
     "outcomes",
     "preflight",
     "probe",
+    "recommend",
     "reinitialise",
     "resume",
     "sample",
+    "survey",
     "swap_activations",
     "sweep",
     "watch",
@@ -94,8 +104,12 @@ _HOMES: Final = {
     "doctor._judge": ("Diagnosis", "diagnose"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "inspection": ("preflight",),
+    "mapping._map": ("Map", "survey"),
     "probing": ("probe",),
+    "range_test._lr_range": ("lr_range",),
+    "range_test._result": ("RangeTest",),
     "recipe": ("Recipe",),
+    "recommending": ("Recommendation", "recommend"),
     "run": ("Recorder", "Run", "Series", "list_runs"),
     "sweeping._outcomes": ("Outcomes", "outcomes"),
     "sweeping._space": ("grid", "sample"),

@@ -14,7 +14,7 @@ from descend.cli._command import INTERRUPTED, Command, examples, version
 from descend.errors import DescendError, did_you_mean
 
 COMMANDS: Final = (
-    *("train", "doctor", "cure", "break", "compare", "sweep", "resume"),
+    *("train", "doctor", "cure", "break", "compare", "sweep", "recommend", "lr-range", "map", "resume"),
     *("learn", "data", "list", "runs", "export", "report"),
 )
 
@@ -44,7 +44,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = f"{name}_" if keyword.iskeyword(name) else name  # descend break
+        module = f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")  # descend break, descend lr-range
         command: Command = importlib.import_module(f"descend.cli.{module}").command
         return command
 

@@ -19,6 +19,7 @@ from descend.mapping._axis import Axis
 from descend.mapping._theory import Theory, theory_of
 from descend.plots._runs import number
 from descend.recipe import Recipe
+from descend.run import Floats
 
 if TYPE_CHECKING:
     from descend.plots._style import Figure
@@ -311,7 +312,7 @@ def _measured(done: Outcomes, measure: str, target: float | None) -> dict[str, n
     }
 
 
-def climbs(curves: Sequence[Float64[np.ndarray, " evaluations"]]) -> Float64[np.ndarray, " runs"]:
+def climbs(curves: Sequence[Floats]) -> Float64[np.ndarray, " runs"]:
     """How much of its way down each loss went up again, in its logarithm: 0 for one that only fell.
 
     The last loss is above the first exactly where this is above 1, unless both are 0. Infinite where it only rose.
