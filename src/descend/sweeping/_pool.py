@@ -49,7 +49,7 @@ def train_all(
         groups = cohorts(recipes, lane_of)
         total = sum(len(group) * group.parts.steps for group in groups)
         torch.set_num_threads(1)
-        chunks = [chunk for group in groups if group.lane != "alone" for chunk in group.chunks(_size(group, workers))]
+        chunks = [chunk for group in groups if group.lane != "alone" for chunk in group.chunks(size_of(group, workers))]
         with progress_bar("training", total, shown=progress) as bar:
             done = 0
             counting = threading.Lock()
@@ -58,7 +58,7 @@ def train_all(
                 nonlocal done
                 with counting:
                     done += run_steps
-                    bar(done, float("nan"), time.perf_counter())
+                    bar(done, None, time.perf_counter())
 
             def one(chunk: Cohort) -> None:
                 torch.set_num_threads(1)
@@ -73,7 +73,7 @@ def train_all(
     return Trained(time.perf_counter() - started, _lanes(groups), asked.is_set())
 
 
-def _size(group: Cohort, workers: int) -> int:
+def size_of(group: Cohort, workers: int) -> int:
     """Runs of a chunk: what suits the lane, or fewer where there would not be a chunk for every worker."""
     return min(chunk_size(group), -(-len(group) // workers))
 

@@ -10,8 +10,9 @@ from typing import Final
 REDRAW_SECONDS: Final = 0.1
 
 
-Bar = Callable[[int, float, float], object]
-"""What the trainer calls at every step: bar(step, loss, now), where `now` is a clock in seconds."""
+Bar = Callable[[int, float | None, float], object]
+"""What the trainer calls at every step: bar(step, loss, now), where `now` is a clock in seconds; many runs together have
+no loss."""
 
 
 @contextmanager
@@ -28,16 +29,16 @@ def progress_bar(title: str, steps: int, *, shown: bool) -> Iterator[Bar]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("loss {task.fields[loss]:.4g}"),
+        TextColumn("{task.fields[told]}"),
     )
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as progress:
-        task = progress.add_task(title, total=steps, loss=float("nan"))
+        task = progress.add_task(title, total=steps, told="")
         drawn = 0.0
 
-        def draw(step: int, loss: float, now: float) -> None:
+        def draw(step: int, loss: float | None, now: float) -> None:
             nonlocal drawn
             if now - drawn >= REDRAW_SECONDS:
                 drawn = now
-                progress.update(task, completed=step, loss=loss, refresh=True)
+                progress.update(task, completed=step, told="" if loss is None else f"loss {loss:.4g}", refresh=True)
 
         yield draw
