@@ -11,7 +11,7 @@ REDRAW_SECONDS: Final = 0.1
 
 
 Bar = Callable[[int, float | None, float], object]
-"""What the trainer calls at every step: bar(step, loss, now), where `now` is a clock in seconds. Many runs have no loss."""
+"""What the trainer calls at every step: bar(step, loss, now), with a clock in seconds. Many runs have no one loss."""
 
 
 @contextmanager
