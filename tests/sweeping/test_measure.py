@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from descend.train.build import optimizer_of
 from descend.train.evaluate import evaluate, judge
 
 COMMON = {"dtype": "float64", "monitors": "all", "threads": 1}
-SEQUENCES = {"data": "adding", "rows": 200, "length": 6}
-TOKENS = {"data": "characters", "batch_size": 16}
+SEQUENCES = {"data": "adding", "rows": 200, "length": 6, "test": 0.2}
+TOKENS = {"data": "characters", "rows": 200, "context": 8}
 
 # 11 steps: the second measurement of gradient_noise is at the 6th, that of sharpness at the 11th
 RECIPES = {
@@ -46,7 +47,7 @@ RECIPES = {
     "transformer": Recipe(**TOKENS, model="transformer", width=4, heads=2, lr=0.1, steps=3, monitor_every=2, **COMMON),
 }
 
-UNTOUCHED = {"loss/batch", "lr/0", "clip/norm_before"}  # of the trainer itself
+OF_THE_TRAINER = {"loss/batch", "lr/0"}
 
 
 class Models:
@@ -129,22 +130,26 @@ def measured(
     return seen
 
 
-def assert_the_series_of_fit(recipe: Recipe, seen: dict[str, dict[int, float]], folder: Path, until: int) -> None:
+def assert_the_series_of_fit(recipe: Recipe, seen: dict[str, dict[int, float]], folder: Path, until: int = 99) -> None:
     run = descend.fit(recipe, runs=folder)
-    assert seen.keys() == {name for name in run.names() if not name.endswith("/test")} - UNTOUCHED
+    recorded: dict[str, dict[int, float]] = {}
+    for name in run.names():
+        if name not in OF_THE_TRAINER and not name.endswith("/test"):
+            series = run.series(name)
+            if values := {int(x): y for x, y in zip(series.x, series.y, strict=True) if x <= until}:
+                recorded[name] = values
+    assert seen.keys() == recorded.keys()
     for name, values in seen.items():
-        series = run.series(name)
-        recorded = {int(x): y for x, y in zip(series.x, series.y, strict=True) if x <= until}
-        # one order of summation for another: 1e-9 leaves a condition number of 1e6 (sharpness, gradient_noise)
-        assert values == pytest.approx(recorded, rel=1e-9, abs=1e-12, nan_ok=True), name
+        # only the order of sums differs: 1e-9 leaves a condition number of 1e6 (sharpness, gradient_noise)
+        assert values == pytest.approx(recorded[name], rel=1e-9, abs=1e-12), name
 
 
 @pytest.mark.parametrize("network", RECIPES)
 def test_every_series_is_the_one_that_fit_records(network: str, tmp_path: Path) -> None:
-    base = RECIPES[network].but(evaluate_every=2)
-    cohort = cohort_of([base, base.but(seed=1, lr=0.05), base.but(seed=1, optimizer="adam", lr=0.01)])
+    base = RECIPES[network].but(evaluate_every=5)
+    cohort = cohort_of([base, base.but(seed=1, optimizer="adam", lr=0.01)])
     for recipe, seen in zip(cohort.recipes, measured(cohort), strict=True):
-        assert_the_series_of_fit(recipe, seen, tmp_path, recipe["steps"])
+        assert_the_series_of_fit(recipe, seen, tmp_path)
     if network == "mlp":
         assert {"dead_units/activations.0", "gradient_noise/scale", "sharpness/of_limit"} <= seen.keys()
 
@@ -153,19 +158,15 @@ def test_runs_that_go_on_alone_are_measured_as_before(tmp_path: Path) -> None:
     base = RECIPES["mlp"]
     cohort = cohort_of([base, base.but(seed=1), base.but(lr=0.01), base.but(seed=2, lr=0.2)])
     seen = measured(cohort, keep={3: [1, 2, 3], 5: [0, 2]})
-    for run, until in ((0, 3), (1, 13), (2, 5), (3, 13)):
-        left = {name: values for name, values in seen[run].items() if max(values) > 0 or not values.keys() - {0}}
-        if until == 13:
-            assert_the_series_of_fit(cohort.recipes[run], left, tmp_path, until)
-        else:
-            assert max(seen[run]["grad_norm/all"]) == until
+    for run, until in enumerate([3, 13, 5, 13]):
+        assert_the_series_of_fit(cohort.recipes[run], seen[run], tmp_path, until)
 
 
 def test_runs_of_one_seed_share_their_batches(tmp_path: Path) -> None:
     base = RECIPES["mlp"].but(steps=2)
     cohort = cohort_of([base, base.but(lr=0.01)])
     for recipe, seen in zip(cohort.recipes, measured(cohort), strict=True):
-        assert_the_series_of_fit(recipe, seen, tmp_path, 2)
+        assert_the_series_of_fit(recipe, seen, tmp_path)
 
 
 def test_a_run_that_dies_does_not_disturb_what_is_measured_of_the_others(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_run_that_dies_does_not_disturb_what_is_measured_of_the_others(tmp_pat
     cohort = cohort_of([base, base.but(lr=1e200), base.but(seed=1)])
     seen = measured(cohort)
     for run in (0, 2):
-        assert_the_series_of_fit(cohort.recipes[run], seen[run], tmp_path, 13)
+        assert_the_series_of_fit(cohort.recipes[run], seen[run], tmp_path)
     assert np.isnan(seen[1]["sharpness/hessian"][11])
 
 
@@ -219,26 +220,31 @@ def test_what_a_monitor_remembers_is_each_runs_own(monkeypatch: pytest.MonkeyPat
             assert list(seen[f"{name}/steps"].values()) == [1, 2, 3, 4]
 
 
-def of_each(models: Models, values_of: Callable[[object], object]) -> list[object]:
-    import dataclasses
-
-    return [values_of(dataclasses.replace(models.cohort.parts, model=model)) for model in models.models]
-
-
-@pytest.mark.parametrize(
-    "network", ["linear", "mlp", "mlp with batch norm", "cnn with batch norm", "gru", "transformer"]
-)
+@pytest.mark.parametrize("network", RECIPES)
 def test_answers_and_test_values_are_those_of_each_model(network: str) -> None:
     base = RECIPES[network]
     models = Models(cohort_of([base, base.but(seed=1)]))
-    judging = Judge(models.cohort)
-    assert judging.answers(*models.weights()) == of_each(models, lambda parts: evaluate(parts).predictions)
-    test = models.cohort.parts.dataset.test
+    judging, parts = Judge(models.cohort), models.cohort.parts
+    each = [dataclasses.replace(parts, model=model) for model in models.models]
+    assert judging.answers(*models.weights()) == [evaluate(one).predictions for one in each]
     tested = judging.tested(*models.weights())
-    if test is None:
-        assert tested == {}
-    else:
-        for run, expected in enumerate(of_each(models, lambda parts: judge(parts, test))):
-            assert {name: values[run] for name, values in tested.items()} == pytest.approx(
-                {f"{name}/test": value for name, value in expected.items()}, rel=1e-12
-            )
+    assert bool(tested) == bool(parts.dataset.test)
+    for name, values in tested.items():
+        assert list(values) == [judge(one, parts.dataset.test)[name.removesuffix("/test")] for one in each]
+
+
+@pytest.mark.parametrize("network", ["linear", "mlp with batch norm"])
+def test_judging_does_not_depend_on_how_many_runs_are_judged_at_once(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = RECIPES[network].but(dtype="float32")
+    models = Models(cohort_of([base.but(seed=seed) for seed in range(5)]))
+    weights = models.weights()
+    before = [tensor.clone() for part in weights for tensor in part.values()]
+    together = Judge(models.cohort).values(*weights)
+    monkeypatch.setattr(_measure, "NUMBERS", 1)
+    one_by_one = Judge(models.cohort).values(*weights)
+    assert together.keys() == one_by_one.keys()
+    for name, values in together.items():
+        assert values == pytest.approx(one_by_one[name], rel=1e-5), name  # float32 keeps 7 digits of a row's loss
+    assert all(torch.equal(old, new) for old, new in zip(before, (t for p in weights for t in p.values()), strict=True))
