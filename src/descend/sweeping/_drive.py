@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import threading
 import time
@@ -119,7 +121,9 @@ def chunk_size(cohort: Cohort) -> int:
 
 def drive(chunk: Cohort, witness: Witness, asked: threading.Event) -> None:
     """Train a chunk. When somebody has `asked` to stop, the runs end as "interrupted" after the steps under way."""
-    _Drive(chunk, witness, asked).run()
+    # a functional call puts weights into the model for as long as it lasts, and another thread may call meanwhile
+    parts = dataclasses.replace(chunk.parts, model=copy.deepcopy(chunk.parts.model))
+    _Drive(dataclasses.replace(chunk, parts=parts), witness, asked).run()
 
 
 class _Drive:
