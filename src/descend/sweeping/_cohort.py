@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,9 @@ OWN: Final = frozenset(
     | {"patience", "min_delta", "target_loss", "checkpoint_every"}
 )
 """Fields of a recipe that runs of one cohort may have each of its own; in all others they are alike."""
+
+DRAWING: Final = threading.Lock()
+"""Held while initial weights are drawn: torch's generator of random numbers is one for all threads."""
 
 Lane = Literal["compiled", "together", "alone"]
 """How a cohort is trained: by a compiled loop, by `vmap`, or run by run with `fit`."""
@@ -116,7 +120,7 @@ class Cohort:
     def initial(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The weights and buffers of every run before its first step, as `fit` draws them: by name, [runs, ...]."""
         models = []
-        with torch.random.fork_rng(devices=[]):
+        with DRAWING, torch.random.fork_rng(devices=[]):
             for recipe in self._distinct(self._start_key):
                 torch.manual_seed(recipe.seed)
                 models.append(build_model(recipe, self.parts.dataset))
