@@ -59,7 +59,7 @@ def compare(
     """
     from descend.train.fit import fit
 
-    _require_comparable(recipes)
+    require_comparable(recipes)
     if seeds < 1:
         raise RunError(f"seeds is {seeds}, but a comparison needs at least one.")
     folder = run_folder(runs, name) if name else new_folder(runs, "compare")
@@ -76,7 +76,7 @@ def compare(
     return Comparison({label: tuple(group) for label, group in trained.items()})
 
 
-def _require_comparable(recipes: Mapping[str, Recipe]) -> None:
+def require_comparable(recipes: Mapping[str, Recipe]) -> None:
     """Raise RunError unless there are two variants at least, whose losses mean the same."""
     if len(recipes) < 2:
         raise RunError(f"A comparison needs at least two variants, but {len(recipes)} was given.")
@@ -150,7 +150,7 @@ class Comparison:
                 "and has none. `descend report` shows any runs side by side."
             )
         groups = {label: {run.recipe.seed: run for run in group} for label, group in variants(runs).items()}
-        _require_comparable({label: next(iter(group.values())).recipe for label, group in groups.items()})
+        require_comparable({label: next(iter(group.values())).recipe for label, group in groups.items()})
         shared = sorted(set.intersection(*(set(group) for group in groups.values())))
         if not shared:
             seeds = "; ".join(f"{label} has {', '.join(map(str, group))}" for label, group in groups.items())
