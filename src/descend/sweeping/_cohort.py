@@ -31,7 +31,7 @@ OWN: Final = frozenset(
 """Fields of a recipe that runs of one cohort may have each of its own; in all others they are alike."""
 
 DRAWING: Final = threading.Lock()
-"""Held while initial weights are drawn: torch's generator of random numbers is one for all threads."""
+"""Held by whoever seeds torch's generator of random numbers, or puts it back: it is one for all threads."""
 
 Lane = Literal["compiled", "together", "alone"]
 """How a cohort is trained: by a compiled loop, by `vmap`, or run by run with `fit`."""

@@ -14,7 +14,7 @@ import torch
 
 from descend.facts.non_finite import locate
 from descend.run import Floats, Recorder
-from descend.sweeping._cohort import Cohort
+from descend.sweeping._cohort import DRAWING, Cohort
 from descend.sweeping._drive import Endings, Numbers, Weights, Witness, examples_after
 from descend.sweeping._measure import Judge
 from descend.sweeping._pool import Tick
@@ -54,7 +54,8 @@ class Record(Witness):
             parts = self._parts(run, weights.of(run))
             for kind, details in beginning(parts).items():
                 recorder.note(kind, 0, **details)
-            facts = facts_of(parts, float(values["loss/train"][run]), rows)
+            with DRAWING:  # which looks at what the network does with rows, and puts torch's generator back
+                facts = facts_of(parts, float(values["loss/train"][run]), rows)
             recorder.note("facts", 0, **facts, predictions=answers[run])
 
     def stepped(
@@ -99,9 +100,9 @@ class Record(Witness):
         for row, run in enumerate(runs):
             parts, step, loss = self._parts(int(run), weights.of(row)), int(steps[row]), float(losses[row])
             inputs, targets = next(parts.batches.after(step - 1))
-            problem = locate(
-                loss, parts.model, inputs, partial(parts.model, inputs), partial(_swapped, parts.loss, targets)
-            )
+            judge = partial(_swapped, parts.loss, targets)
+            with DRAWING:
+                problem = locate(loss, parts.model, inputs, partial(parts.model, inputs), judge)
             sentence = f"At step {step:,} {problem.sentence}"
             recorder = self._recorders[run]
             recorder.log(step, int(examples[row]), seconds[row], {"loss/batch": loss})
