@@ -101,18 +101,19 @@ def _fill(
     label: str,
     floor: float = 0.0,
 ) -> None:
-    """Colours for numbers, with their key, none below `floor`; on a log scale where they span a decade."""
+    """Colours for numbers, with their key; on a log scale where they span a decade.
+
+    Those below `floor`, the lowest hundredth and the highest have the colour of the end: a few would dim all others.
+    """
     if not where.any():
         return
-    shown = np.maximum(values, floor)
-    low, high = float(shown[where].min()), float(shown[where].max())
+    low, high = (float(end) for end in np.quantile(np.maximum(values[where], floor), (0.01, 0.99)))
     wide = low > 0 and high >= WIDE * low
     norm = LogNorm(low, high) if wide else Normalize(low, high if high > low else low + 1)
-    image = _image(axes, shown, where, norm=norm, cmap=colormaps["viridis"])
-    below = bool((values[where] < floor).any())
-    bar = figure.colorbar(
-        image, ax=axes, label=label, pad=0.02, fraction=0.05, aspect=28, extend="min" if below else "neither"
-    )
+    image = _image(axes, np.maximum(values, low), where, norm=norm, cmap=colormaps["viridis"])
+    beyond = bool((values[where] < low).any()), bool((values[where] > high).any())
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+    bar = figure.colorbar(image, ax=axes, label=label, pad=0.02, fraction=0.05, aspect=28, extend=extend)
     bar.outline.set_visible(False)
     bar.ax.minorticks_off()
     marks = _ticks(low, high, wide=wide)
