@@ -5,20 +5,20 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils import _pytree as pytree
 
-from descend.facts.network import STOCHASTIC, differs_in_training
+from descend.facts import predictions
+from descend.facts.network import differs_in_training
 from descend.models.mlp import MLP
 from descend.monitors._capture import Capture
 from descend.monitors._monitor import Activation, Monitor, Step, chosen
@@ -27,14 +27,15 @@ from descend.monitors._sample import some_rows
 from descend.run import Floats
 from descend.sweeping._cohort import Cohort
 from descend.sweeping._vmappable import vmappable
-from descend.train.evaluate import ROWS_AT_ONCE, evaluate, forward, in_raw_units, judge, judged_splits, measures
+from descend.train.evaluate import ROWS_AT_ONCE, forward, in_raw_units, judged_splits, measures
 
 Stacked = Mapping[str, Shaped[Tensor, "runs ..."]]
 One = Mapping[str, Tensor]
+Model = Callable[[Tensor], Tensor]
 Measure = Callable[[Step], dict[str, Tensor]]
 LossOf = Callable[[One, Tensor, Tensor], Tensor]
 
-NUMBERS: Final = 2**20  # that the widest layer puts out at once: more runs together are no faster, and take more memory
+NUMBERS: Final = 2**20  # that a layer puts out for all runs at once: more together are no faster, and take more memory
 
 
 class Judge:
@@ -45,58 +46,65 @@ class Judge:
     """
 
     def __init__(self, cohort: Cohort) -> None:
-        # a model of its own: other threads may be at work on the cohort's
-        self._parts = dataclasses.replace(cohort.parts, model=copy.deepcopy(cohort.parts.model))
-        self._splits = judged_splits(self._parts.dataset)
+        parts = cohort.parts
+        self._model = copy.deepcopy(parts.model)  # its own: other threads may be at work on the cohort's
+        self._loss, self._dataset = parts.loss, parts.dataset
+        self._splits = judged_splits(parts.dataset)
+        self._runs_at_once = _runs_at_once(parts.model)
 
     def values(self, parameters: Stacked, buffers: Stacked) -> dict[str, Floats]:
         """Every series of an evaluation: float64 [runs]."""
-        width = _width(self._parts.model)
-        if not width:
-            return _columns([evaluate(self._parts).values for _ in self._each(parameters, buffers)])
-        rows = max(min(len(split.inputs), ROWS_AT_ONCE) for split in self._splits.values())
-        at_once = max(1, NUMBERS // (rows * width))
-        with torch.no_grad():
-            return _read(vmap(self._evaluate, chunk_size=at_once)(dict(parameters), dict(buffers)))
+
+        def look(model: Model, weights: One) -> dict[str, Tensor]:
+            values: dict[str, Tensor] = {}
+            for name, split in self._splits.items():
+                judged = measures(model, self._loss, split)[1]
+                values |= {f"{measure}/{name}": value for measure, value in judged.items()}
+            if differs_in_training(self._model):
+                self._model.train()
+                values["loss/train_mode"] = forward(model, self._loss, self._splits["train"])[1]
+            learned = in_raw_units(weights, self._dataset)
+            return values | {f"learned/{feature}": value for feature, value in learned.items()}
+
+        return _read(self._of_each(look, parameters, buffers))
 
     def answers(self, parameters: Stacked, buffers: Stacked) -> list[dict[str, Any]]:
         """What each run answers on the rows that judge: `evaluate(...).predictions`."""
-        return [evaluate(self._parts).predictions for _ in self._each(parameters, buffers)]
+        name, split = list(self._splits.items())[-1]
+        seen = self._of_each(lambda model, _: {"outputs": forward(model, self._loss, split)[0]}, parameters, buffers)
+        return [predictions.of(outputs, split.targets, name) for outputs in seen["outputs"]]
 
     def tested(self, parameters: Stacked, buffers: Stacked) -> dict[str, Floats]:
         """loss/test, and accuracy/test or r2/test: float64 [runs]; nothing where there is no test split."""
-        test = self._parts.dataset.test
+        test = self._dataset.test
         if test is None:
             return {}
-        judged = _columns([judge(self._parts, test) for _ in self._each(parameters, buffers)])
+        judged = _read(self._of_each(lambda model, _: measures(model, self._loss, test)[1], parameters, buffers))
         return {f"{measure}/test": values for measure, values in judged.items()}
 
-    def _each(self, parameters: Stacked, buffers: Stacked) -> Iterator[None]:
-        """The model with the weights of one run after the other."""
-        model = self._parts.model
-        own = dict((*model.named_parameters(), *model.named_buffers()))
-        stacked = {**parameters, **buffers}
-        for run in range(len(next(iter(parameters.values())))):
-            with torch.no_grad():
-                for name, values in own.items():
-                    values.copy_(stacked[name][run])
-            yield
+    @torch.no_grad()
+    def _of_each(
+        self, look: Callable[[Model, One], dict[str, Tensor]], parameters: Stacked, buffers: Stacked
+    ) -> dict[str, Shaped[Tensor, "runs ..."]]:
+        """What `look(model, parameters)` returns for each run; the model is in evaluation mode."""
+        if self._runs_at_once:
 
-    def _evaluate(self, parameters: One, buffers: One) -> dict[str, Float[Tensor, ""]]:
-        """The values of `evaluate` for one run; pure."""
-        parts, values = self._parts, dict[str, Tensor]()
-        parts.model.eval()
-        model = _with(parts.model, parameters, buffers)
-        for name, split in self._splits.items():
-            judged = measures(model, parts.loss, split)[1]
-            values |= {f"{measure}/{name}": value for measure, value in judged.items()}
-        if differs_in_training(parts.model):
-            parts.model.train()
-            changing = {name: buffer.clone() for name, buffer in buffers.items()}
-            model = _with(parts.model, parameters, changing)
-            values["loss/train_mode"] = forward(model, parts.loss, self._splits["train"])[1]
-        learned = in_raw_units(parameters, parts.dataset)
-        return values | {f"learned/{feature}": value for feature, value in learned.items()}
+            def together(parameters: One, buffers: One) -> dict[str, Tensor]:
+                self._model.eval()
+                own = {name: buffer.clone() for name, buffer in buffers.items()}  # in training mode written to
+                return look(_with(self._model, parameters, own), parameters)
+
+            seen: dict[str, Tensor] = vmap(together, chunk_size=self._runs_at_once)(dict(parameters), dict(buffers))
+            return seen
+        stacked = {**parameters, **buffers}
+        place = dict((*self._model.named_parameters(), *self._model.named_buffers()))
+        each = []
+        for run in range(len(next(iter(parameters.values())))):
+            for name, values in place.items():
+                values.copy_(stacked[name][run])
+            self._model.eval()
+            each.append(look(self._model, {name: place[name] for name in parameters}))
+        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
 
 @dataclass
@@ -255,17 +263,17 @@ class Watcher:
         return loss_of
 
 
-def _with(model: nn.Module, parameters: One, buffers: One) -> Callable[[Tensor], Tensor]:
+def _with(model: nn.Module, parameters: One, buffers: One) -> Model:
     """The model with other parameters and buffers."""
     return lambda inputs: functional_call(model, {**parameters, **buffers}, (inputs,))
 
 
-def _width(model: nn.Module) -> int:
-    """The outputs of the widest layer of a dense network without dropout; 0 of any other model."""
-    dense = isinstance(model, MLP | nn.Linear | nn.Sequential)
-    random = any(isinstance(module, STOCHASTIC) for module in model.modules())
-    widths = [module.out_features for module in model.modules() if isinstance(module, nn.Linear)]
-    return max(widths) if dense and not random else 0
+def _runs_at_once(model: nn.Module) -> int:
+    """How many dense networks are best judged together; 0 for any other model."""
+    if not isinstance(model, MLP | nn.Linear | nn.Sequential):
+        return 0
+    width = max(module.out_features for module in model.modules() if isinstance(module, nn.Linear))
+    return max(1, NUMBERS // (ROWS_AT_ONCE * width))
 
 
 def _read(values: Mapping[str, Shaped[Tensor, " runs"]]) -> dict[str, Floats]:
@@ -273,8 +281,3 @@ def _read(values: Mapping[str, Shaped[Tensor, " runs"]]) -> dict[str, Floats]:
     if not values:
         return {}
     return dict(zip(values, torch.stack([each.double() for each in values.values()]).cpu().numpy(), strict=True))
-
-
-def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, Floats]:
-    """The values of runs, by name."""
-    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]} if rows else {}
