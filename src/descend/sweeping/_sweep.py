@@ -129,10 +129,10 @@ def sweep(
         shutil.rmtree(folder / names[place], ignore_errors=True)
     folders = [folder / names[place] for place in wanted]
     some = [recipes[place] for place in wanted]
-    if on == "ray":
+    if on == "ray" and some:
         from descend.sweeping._ray import train_on_ray
 
-        trained = train_on_ray(some, folders, progress=progress)
+        trained = train_on_ray(some, folders, progress=progress, workers=workers)
     else:
         trained = train_here(some, folders, progress=progress, workers=workers)
     return Sweep(folder, tuple(recipes), tuple(names), trained)
