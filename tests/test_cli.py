@@ -121,7 +121,7 @@ finally:
 
 def test_every_file_of_the_folder_is_a_command() -> None:
     files = Path(sys.modules["descend.cli"].__file__ or "").parent.glob("[!_]*.py")
-    assert sorted(file.stem.rstrip("_") for file in files) == sorted(COMMANDS)
+    assert sorted(file.stem.rstrip("_").replace("_", "-") for file in files) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
