@@ -18,7 +18,7 @@ from descend.recipe import Recipe
 from descend.run import Floats
 from descend.sweeping import _measure
 from descend.sweeping._cohort import Cohort, cohorts
-from descend.sweeping._measure import Judge, Watcher
+from descend.sweeping._measure import Judge, Watcher, watched_at_once
 from descend.train.build import optimizer_of
 from descend.train.evaluate import evaluate, judge
 
@@ -248,3 +248,10 @@ def test_judging_does_not_depend_on_how_many_runs_are_judged_at_once(
     for name, values in together.items():
         assert values == pytest.approx(one_by_one[name], rel=1e-5), name  # float32 keeps 7 digits of a row's loss
     assert all(torch.equal(old, new) for old, new in zip(before, (t for p in weights for t in p.values()), strict=True))
+
+
+def test_so_many_runs_are_measured_at_once_as_bounded_memory_takes() -> None:
+    base = Recipe(data="employee_bonus", batch_size=10, optimizer="sgd", lr=0.1)
+    inputs, errors = 10 * 3, 2 * 10  # kept for the backward pass: X, and the loss's outputs and targets
+    assert watched_at_once(cohort_of([base])) == _measure.KEPT // (inputs + errors)
+    assert watched_at_once(cohort_of([base.but(monitors="none"), base.but(monitors="none", seed=1)])) == 2

@@ -21,7 +21,7 @@ from descend.recipe import Recipe
 from descend.run import Floats
 from descend.sweeping import compiled, together
 from descend.sweeping._cohort import Cohort, Lane
-from descend.sweeping._measure import Judge, Watcher
+from descend.sweeping._measure import Judge, Watcher, watched_at_once
 from descend.sweeping._stack import Losses, Stack
 from descend.train.build import Parts
 
@@ -116,7 +116,8 @@ def lane_of(parts: Parts, recipe: Recipe) -> tuple[Lane, str]:
 
 def chunk_size(cohort: Cohort) -> int:
     """How many runs of a cohort are best trained at once."""
-    return compiled.runs_at_once(cohort) if cohort.lane == "compiled" else together.runs_at_once(cohort)
+    best = compiled.runs_at_once(cohort) if cohort.lane == "compiled" else together.runs_at_once(cohort)
+    return min(best, watched_at_once(cohort))
 
 
 def drive(chunk: Cohort, witness: Witness, asked: threading.Event) -> None:

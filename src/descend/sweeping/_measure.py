@@ -36,6 +36,7 @@ Measure = Callable[[Step], dict[str, Tensor]]
 LossOf = Callable[[One, Tensor, Tensor], Tensor]
 
 NUMBERS: Final = 2**20  # that a layer puts out for all runs at once: more together are no faster, and take more memory
+KEPT: Final = 2**26  # 256 MB in float32
 
 
 class Judge:
@@ -261,6 +262,24 @@ class Watcher:
                 self._model.train()
 
         return loss_of
+
+
+def watched_at_once(cohort: Cohort) -> int:
+    """How many runs can be measured at once in bounded memory: as many as hold KEPT numbers for a backward pass."""
+    if cohort.recipes[0].monitors == "none":
+        return len(cohort)
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel()
+        return tensor
+
+    batches = cohort.parts.batches
+    inputs, targets = batches.inputs[: batches.size], batches.targets[: batches.size]
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        cohort.parts.loss(vmappable(cohort.parts.model)(inputs), targets)
+    return max(1, KEPT // kept)
 
 
 def _with(model: nn.Module, parameters: One, buffers: One) -> Model:
