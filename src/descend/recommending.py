@@ -44,7 +44,7 @@ TOLERANCE: Final = 0.25
 
 EVALUATIONS: Final = 20  # of a fresh run: a target's updates are counted to a 20th of the run
 
-TIMED_SECONDS: Final = 0.1  # of training in a run that takes the time
+TIMED_SECONDS: Final = 0.05  # of training in a run that takes the time
 
 CLOSE: Final = 0.05  # more loss than the least, which a wider window makes up for; no difference alone may be ignorance
 
@@ -157,7 +157,7 @@ def _require_fair(
     low, high = lr_range
     if not 0 < low < high < math.inf:
         raise RecipeError(
-            f"lr_range is {low:g} to {high:g}, but must go from a number above 0 to a greater one, such as 1e-5 to 10."
+            f"Learning rates go from {low:g} to {high:g}, but must go from above 0 to something greater: 1e-5 to 10."
         )
     if not 0 < tolerance < math.inf:
         raise RecipeError(f"tolerance is {tolerance:g}, but must be a number above 0: 0.25 allows losses 25 % higher.")
@@ -467,7 +467,7 @@ class Recommendation:
         runs = next(iter(self.contestants.values())).losses.size
         return [
             *(
-                [f"The window reaches the end of the range {low:g} to {high:g} for {', '.join(edge)}: widen lr_range."]
+                [f"The window reaches the end of the range {low:g} to {high:g} for {', '.join(edge)}: widen it."]
                 if edge
                 else []
             ),

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 PICTURES: Final = (".svg", ".png", ".pdf")
 
 EXAMPLES = (
-    "descend recommend digits mlp --epochs 5",
-    "descend recommend digits mlp --optimizer sgd,momentum,adam --steps 30 --configurations 6 --repeats 3 --fresh 1",
-    "descend recommend moons mlp --optimizer adam,rmsprop --beta1 0.8 --lr-range 1e-4 1 --out rates.svg",
-    "descend recommend houses.csv mlp --target price --target-loss 0.3",
+    "descend recommend moons mlp --epochs 2 --repeats 3",
+    "descend recommend digits mlp --optimizer sgd,adam --lr 1e-3..1 --steps 9 --configurations 4 --repeats 2 --fresh 1",
+    "descend recommend moons mlp --optimizer adam,lion --beta1 0.8 --steps 20 --repeats 3 --untimed --out rates.svg",
+    "descend recommend houses.csv linear --target price --optimizer sgd,adam --steps 20 --repeats 3 --target-loss 0.5",
 )
 
 
@@ -36,7 +36,6 @@ EXAMPLES = (
 @click.option(
     "--fresh", type=int, default=3, help="Runs of the best configuration with seeds it was not chosen by. [3]"
 )
-@click.option("--lr-range", type=float, nargs=2, metavar="LOW HIGH", default=(1e-5, 10.0), help="[1e-5 10]")
 @click.option("--tolerance", type=float, default=0.25, help="By what share a good rate's loss may be higher. [0.25]")
 @click.option("--timed/--untimed", default=True, help="Measure the seconds of an update, in runs of their own. [timed]")
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="The figure: .svg, .png or .pdf.")
@@ -50,7 +49,6 @@ def command(
     configurations: int,
     repeats: int,
     fresh: int,
-    lr_range: tuple[float, float],
     tolerance: float,
     timed: bool,
     out: Path | None,
@@ -59,17 +57,17 @@ def command(
 ) -> None:
     """Tune every optimizer with the same budget, and say which is ahead of which beyond chance.
 
-    SOURCE and MODEL are what to train, as for train; the other flags hold for every optimizer that has them, and
-    --optimizer names some, with commas. Each is tuned anew in every repeat, and judged with seeds that it was not tuned
-    on. The report says how low the loss gets, how wide the window of good learning rates is, and what it costs to come
-    down to --target-loss, or to a loss that all of them reach.
+    SOURCE and MODEL are what to train, as for train; the other flags hold for every optimizer that has them.
+    --optimizer names some, with commas, and --lr is where learning rates are drawn (1e-5..10). Each optimizer is tuned
+    anew in every repeat, and judged with seeds that it was not tuned on. The report says how low the loss gets, how
+    wide the window of good learning rates is, and what it costs to come down to --target-loss, or to a loss that all
+    of them reach.
     """
-    fields = given(ctx)
+    fields = dict(given(ctx))
     for name, value in {"data": source, "model": network}.items():
         if value and name in fields:
             raise click.UsageError(f"{name} is given twice, as {value} and as --{name} {fields[name]}: leave one out.")
-    if "lr" in fields:
-        raise click.UsageError("Learning rates are drawn: say from where to where with --lr-range, without --lr.")
+    lr_range = _range(fields.pop("lr", "1e-5..10"))
     if out and out.suffix not in PICTURES:
         raise click.UsageError(f"--out is {out}, but a figure ends in {', '.join(PICTURES)}.")
     recipes = contestants(fields_of(source) | ({"model": network} if network else {}) | fields)
@@ -89,6 +87,16 @@ def command(
         progress=not quiet,
     )
     _show(result, out, quiet=quiet, as_json=as_json)
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("..")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise click.UsageError(
+            f"--lr is {text}, but learning rates are drawn from a range: --lr 1e-5..10, from the least to the greatest."
+        ) from None
 
 
 def contestants(fields: Mapping[str, str]) -> dict[str, Recipe]:
