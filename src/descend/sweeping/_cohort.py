@@ -18,6 +18,7 @@ from descend.catalog import OPTIMIZERS
 from descend.data._dataset import Dataset
 from descend.recipe import CORE, PARTS, Recipe
 from descend.run import Floats
+from descend.schedules import Schedule
 from descend.train.batches import Batches
 from descend.train.build import Parts, build, build_model, load_data, schedule_of
 
@@ -88,27 +89,34 @@ class Cohort:
         }
 
     @cached_property
-    def schedule_number(self) -> Int64[Tensor, " runs"]:
-        """Which of the distinct schedules each run follows."""
-        return self._numbers(self._schedule_key)
+    def schedules(self) -> tuple[list[Schedule], Int64[Tensor, " runs"]]:
+        """The distinct schedules, and which of them each run follows."""
+        first, numbers = self._kinds(lambda recipe: (recipe.schedule, recipe.warmup, *recipe.part("schedule").items()))
+        return [schedule_of(recipe, self.parts.steps) for recipe in first], numbers
 
     def factors(self, first: int, steps: int) -> Float64[Tensor, "steps runs"]:
         """What the base learning rate of every run is multiplied by at steps first, first + 1, ... (from 0)."""
-        distinct = self._distinct(self._schedule_key)
-        schedules = [schedule_of(recipe, self.parts.steps) for recipe in distinct]
+        return self.schedule_factors(first, steps)[:, self.schedules[1]]
+
+    def schedule_factors(self, first: int, steps: int) -> Float64[Tensor, "steps schedules"]:
+        """The factors of each distinct schedule at steps first, first + 1, ... (from 0)."""
+        schedules, _ = self.schedules
         table = [[schedule(step) for schedule in schedules] for step in range(first, first + steps)]
-        return torch.tensor(table, dtype=torch.float64).reshape(steps, len(distinct))[:, self.schedule_number]
+        return torch.tensor(table, dtype=torch.float64).reshape(steps, len(schedules))
 
     @cached_property
+    def _seeds(self) -> tuple[list[Recipe], Int64[Tensor, " runs"]]:
+        return self._kinds(lambda recipe: recipe.seed)
+
+    @property
     def seed_number(self) -> Int64[Tensor, " runs"]:
         """Which of the distinct seeds each run has: runs of one seed see the same batches."""
-        return self._numbers(lambda recipe: recipe.seed)
+        return self._seeds[1]
 
     @property
     def batches(self) -> list[Batches]:
         """The batches of each distinct seed."""
-        distinct = self._distinct(lambda recipe: recipe.seed)
-        return [dataclasses.replace(self.parts.batches, seed=recipe.seed) for recipe in distinct]
+        return [dataclasses.replace(self.parts.batches, seed=recipe.seed) for recipe in self._seeds[0]]
 
     def batches_after(self, step: int) -> Iterator[tuple[Shaped[Tensor, "seeds rows ..."], Tensor]]:
         """The batches of each distinct seed after `step` steps, without end: run r takes number seed_number[r]."""
@@ -120,11 +128,11 @@ class Cohort:
     def initial(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The weights and buffers of every run before its first step, as `fit` draws them: by name, [runs, ...]."""
         models = []
+        first, numbers = self._kinds(lambda recipe: (recipe.seed, recipe.init, *recipe.part("init").items()))
         with DRAWING, torch.random.fork_rng(devices=[]):
-            for recipe in self._distinct(self._start_key):
+            for recipe in first:
                 torch.manual_seed(recipe.seed)
                 models.append(build_model(recipe, self.parts.dataset))
-        numbers = self._numbers(self._start_key)
         dtype, device = getattr(torch, self.recipes[0].dtype), self.parts.device
 
         def stacked(of: Callable[[torch.nn.Module], Iterator[tuple[str, Tensor]]]) -> dict[str, Tensor]:
@@ -136,22 +144,14 @@ class Cohort:
 
         return stacked(lambda model: model.named_parameters()), stacked(lambda model: model.named_buffers())
 
-    def _start_key(self, recipe: Recipe) -> object:
-        return recipe.seed, recipe.init, tuple(recipe.part("init").items())
-
-    def _schedule_key(self, recipe: Recipe) -> object:
-        return recipe.schedule, recipe.warmup, tuple(recipe.part("schedule").items())
-
-    def _numbers(self, key: Callable[[Recipe], object]) -> Int64[Tensor, " runs"]:
-        known: dict[object, int] = {}
-        return torch.tensor([known.setdefault(key(recipe), len(known)) for recipe in self.recipes])
-
-    def _distinct(self, key: Callable[[Recipe], object]) -> list[Recipe]:
-        """The first recipe of each kind, in the order of `_numbers`."""
-        first: dict[object, Recipe] = {}
+    def _kinds(self, key: Callable[[Recipe], object]) -> tuple[list[Recipe], Int64[Tensor, " runs"]]:
+        """The first recipe of each kind, by its key, and which of these kinds each run is."""
+        numbers: dict[object, int] = {}
+        first: list[Recipe] = []
         for recipe in self.recipes:
-            first.setdefault(key(recipe), recipe)
-        return list(first.values())
+            if numbers.setdefault(key(recipe), len(numbers)) == len(first):
+                first.append(recipe)
+        return first, torch.tensor([numbers[key(recipe)] for recipe in self.recipes])
 
 
 def _moved(values: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -1,22 +1,227 @@
-"""The compiled lane, under way: until it is there, all recipes take the vmapped one."""
+"""CompiledStack: dense networks trained by compiled loops, each run as `fit` would train it, to float32 rounding.
+
+Linear models that see the same batches are trained side by side, one in each lane of the processor's vectors; other
+networks one after the other, while each stays in the cache. See `descend.compiled`.
+"""
 
 from __future__ import annotations
 
-from typing import NoReturn
+import importlib.util
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor, nn
+
+from descend.catalog import OPTIMIZERS
+from descend.compiled._trace import UntraceableError, trace
+from descend.models.mlp import MLP
 from descend.recipe import Recipe
 from descend.sweeping._cohort import Cohort
-from descend.train.build import Parts
+from descend.sweeping._stack import Losses
+from descend.train.build import Parts, loss_name, parameter_groups
+
+if TYPE_CHECKING:
+    from descend.compiled.teams import Feed, Own, Task, Team  # starts numba, which takes half a second
+
+LOSSES: Final = ("mse", "mae", "cross_entropy")
+WIDEST: Final = 256  # units: at 512 the products of BLAS are as fast, and autograd's overhead no longer counts
+AT_ONCE: Final = 1024  # steps of one call, so that memory stays bounded
 
 
 def why_not(parts: Parts, recipe: Recipe) -> str:
-    return "the compiled lane is not built yet"
+    """Why a run cannot be compiled, in a sentence; empty where it can."""
+    if importlib.util.find_spec("numba") is None:
+        return "compiled loops need numba: pip install 'descend[fast]'"
+    if parts.device.type != "cpu":
+        return f"compiled loops run on the CPU, and this model is on {parts.device}"
+    layers = _layers(parts.model)
+    if not layers:
+        return "only linear models and plain multi-layer perceptrons are compiled"
+    if max(layer.out_features for layer in layers.values()) > WIDEST:
+        return f"with more than {WIDEST} units, torch is as fast as compiled loops"
+    if (loss := loss_name(recipe, parts.dataset)) not in LOSSES:
+        return f"the loss {loss} is not compiled"
+    if parts.dataset.class_weights is not None:
+        return "losses with class weights are not compiled"
+    if recipe.input_noise:
+        return "input noise is drawn anew for every row of every epoch"
+    if recipe.micro_batch is not None and recipe.micro_batch < parts.batches.size:
+        return "batches that are accumulated from micro-batches are not compiled"
+    try:
+        trace(OPTIMIZERS[recipe.optimizer])
+    except UntraceableError as error:
+        return f"the optimizer {recipe.optimizer} {error}"
+    return ""
 
 
 def runs_at_once(cohort: Cohort) -> int:
-    raise NotImplementedError
+    """How many runs of a cohort to train in one stack: all that a few dozen megabytes hold."""
+    numbers = sum(parameter.numel() for parameter in cohort.parts.model.parameters())
+    return max(16, min(4096, 4_000_000 // numbers))
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Linear]:
+    """The layers of a plain dense network, by name and in order; none where it is something else."""
+    plain = (
+        (isinstance(model, MLP) and not model.residual)
+        and all(type(module) is nn.Identity for module in (*model.norms, *model.dropouts))
+    ) or type(model) in (nn.Linear, nn.Sequential)
+    parts = {name: module for name, module in model.named_modules() if not list(module.children())}
+    layers = {name: module for name, module in parts.items() if isinstance(module, nn.Linear)}
+    known = (nn.Linear, nn.Flatten, nn.Identity)
+    if not isinstance(model, MLP) and not all(type(module) in known for module in parts.values()):
+        return {}
+    return layers if plain else {}
 
 
 class CompiledStack:
-    def __init__(self, cohort: Cohort) -> NoReturn:
-        raise NotImplementedError
+    """The runs of one cohort in training; see `Stack`."""
+
+    def __init__(self, cohort: Cohort) -> None:
+        self.step = 0
+        self.died = torch.zeros(len(cohort), dtype=torch.int64)
+        self._cohort = cohort
+        self._task = _task(cohort.parts)
+        self._names = [name for layer in _layers(cohort.parts.model) for name in _tensors_of(layer)]
+        self._teams = list(_teams(cohort, self._task, self._names))
+
+    @property
+    def parameters(self) -> dict[str, Shaped[Tensor, "runs ..."]]:
+        of_teams = [map(torch.from_numpy, team.tensors()) for _, team in self._teams]
+        tensors = [torch.cat(parts) for parts in zip(*of_teams, strict=True)]
+        order = torch.from_numpy(np.concatenate([places for places, _ in self._teams])).argsort()
+        return {name: tensor[order] for name, tensor in zip(self._names, tensors, strict=True)}
+
+    @property
+    def buffers(self) -> dict[str, Shaped[Tensor, "runs ..."]]:
+        return {}
+
+    def advance(self, steps: int) -> Losses:
+        losses = np.full((steps, len(self._cohort)), np.nan, self._task.dtype)
+        norms = losses.copy() if self._cohort.limits else None
+        for start in range(0, steps, AT_ONCE):
+            count = min(AT_ONCE, steps - start)
+            feed = _feed(self._cohort, self.step, count)
+            for places, team in self._teams:
+                shown, lengths = team.advance(feed)
+                losses[start : start + count, places] = shown
+                if norms is not None:
+                    norms[start : start + count, places] = lengths
+                self.died[places] = torch.from_numpy(team.died)
+            self.step += count
+        return Losses(torch.from_numpy(losses), None if norms is None else torch.from_numpy(norms))
+
+    def keep(self, runs: Int64[Tensor, " kept"]) -> None:
+        kept = {run: place for place, run in enumerate(runs.tolist())}
+        self._cohort = self._cohort.pick(list(kept))
+        self.died = self.died[runs]
+        seeds, schedules = self._cohort.seed_number.numpy(), self._cohort.schedule_number.numpy()
+        teams = []
+        for places, team in self._teams:
+            members = [number for number, run in enumerate(places.tolist()) if run in kept]
+            if members:
+                now = np.array([kept[run] for run in places[members].tolist()])
+                team.keep(members, seeds[now], schedules[now])
+                teams.append((now, team))
+        self._teams = teams
+
+
+def _tensors_of(layer: str) -> tuple[str, str]:
+    return (f"{layer}.weight", f"{layer}.bias") if layer else ("weight", "bias")
+
+
+def _task(parts: Parts) -> Task:
+    """What all runs of a cohort share."""
+    from descend.compiled.teams import Task
+
+    split, recipe = parts.dataset.train, parts.recipe
+    layers = list(_layers(parts.model).values())
+    targets = split.targets
+    if parts.dataset.task == "classification":
+        classes = layers[-1].out_features
+        smoothing = float(recipe.options.get("label_smoothing") or 0)
+        targets = nn.functional.one_hot(targets, classes).to(split.inputs.dtype) * (1 - smoothing) + smoothing / classes
+    return Task(
+        split.inputs.flatten(1).numpy(),
+        targets.numpy(),
+        (layers[0].in_features, *(layer.out_features for layer in layers)),
+        str(recipe.options.get("activation", "identity")),
+        loss_name(recipe, parts.dataset),
+        parts.batches.size,
+    )
+
+
+def _feed(cohort: Cohort, done: int, steps: int) -> Feed:
+    """What the next steps of a cohort need."""
+    from descend.compiled.teams import Feed
+
+    order = np.stack([batches.rows_after(done, steps).numpy() for batches in cohort.batches])
+    sizes = (order[0] >= 0).sum(axis=1)
+    weight = {size: cohort.parts.batches.weight(size) for size in set(sizes.tolist())}
+    weights = np.array([weight[size] for size in sizes.tolist()])
+    return Feed(done, order, sizes, weights, cohort.schedule_factors(done, steps).numpy())
+
+
+def _teams(cohort: Cohort, task: Task, names: list[str]) -> Iterator[tuple[Int64[np.ndarray, " members"], Team]]:
+    """The runs of a cohort, divided into those that one compiled loop trains; `names` are those of their tensors."""
+    from descend.compiled.teams import LanesTeam, NetworkTeam, lanes_at_once
+
+    parameters, _ = cohort.initial()
+    seeds = cohort.seed_number.numpy()
+    linear = len(task.widths) == 2
+    for optimizer, runs in cohort.optimizers.items():
+        members = np.arange(runs.start, runs.stop)
+        width = lanes_at_once(task, len(trace(OPTIMIZERS[optimizer]).state)) if linear else len(members)
+        for seed in np.unique(seeds[members]) if linear else [None]:
+            alike = members if seed is None else members[seeds[members] == seed]
+            for start in range(0, len(alike), width):
+                places = alike[start : start + width]
+                own = _own(cohort.pick(places.tolist()), places, cohort, names)
+                tensors = [parameters[name][places].numpy() for name in names]
+                yield places, (LanesTeam if linear else NetworkTeam)(task, optimizer, own, tensors)
+
+
+def _own(some: Cohort, places: Int64[np.ndarray, " members"], cohort: Cohort, names: list[str]) -> Own:
+    """What each of some runs of one optimizer has of its own."""
+    from descend.compiled.teams import Own
+
+    columns = some.hyper(slice(0, len(some)))
+    hyper = np.stack(list(columns.values()), axis=-1)[:, None].repeat(len(names), axis=1)
+    lrs = columns["lr"][:, None].repeat(len(names), axis=1)
+    number_of = {name: number for number, name in enumerate(columns)}
+    known: dict[object, list[dict[str, Any]]] = {}
+    for run, recipe in enumerate(some.recipes):
+        kind = recipe.decay_exempt, recipe.layer_lrs
+        if kind == ("none", ""):
+            continue
+        if kind not in known:
+            known[kind] = _exceptions(recipe, cohort.parts.model, names)
+        for tensor, exceptions in enumerate(known[kind]):
+            lrs[run, tensor] = exceptions.get("lr", lrs[run, tensor])
+            if "weight_decay" in exceptions:
+                hyper[run, tensor, number_of["weight_decay"]] = 0.0
+    limits = some.limits or {}
+    clips = cohort.limits is not None
+    unlimited = np.full(len(some), np.inf)
+    return Own(
+        lrs,
+        hyper,
+        np.stack([limits.get("clip_norm", unlimited), limits.get("clip_value", unlimited)], axis=1),
+        clips,
+        cohort.seed_number.numpy()[places],
+        cohort.schedule_number.numpy()[places],
+    )
+
+
+def _exceptions(recipe: Recipe, model: nn.Module, names: list[str]) -> list[dict[str, Any]]:
+    """For each tensor, the learning rate that it has of its own, and `weight_decay` where it is exempt from it."""
+    number = {id(parameter): names.index(name) for name, parameter in model.named_parameters()}
+    found: list[dict[str, Any]] = [{} for _ in names]
+    for group in parameter_groups(recipe, model):
+        own = {name: value for name, value in group.items() if name == "lr" or (name == "weight_decay" and value == 0)}
+        for parameter in group["params"]:
+            found[number[id(parameter)]] = own
+    return found
