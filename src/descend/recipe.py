@@ -8,6 +8,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, get_type_hints
@@ -292,8 +293,9 @@ def options_of(settings: Mapping[str, Value]) -> dict[str, Option]:
     return {name: option for part in PARTS for name, option in _options(part, str(settings[part])).items()}
 
 
+@cache  # a sweep asks for every one of its recipes
 def _options(part: str, entry: str) -> Mapping[str, Option]:
-    return PARTS[part].options(entry) if entry != AUTO else {}
+    return PARTS[part].options(entry) if entry != AUTO else MappingProxyType({})
 
 
 def _owner(option: str, settings: Mapping[str, Value]) -> str:
