@@ -88,19 +88,23 @@ class Cohort:
             for name in fields
         }
 
+    @property
+    def schedule_number(self) -> Int64[Tensor, " runs"]:
+        """Which of the distinct schedules each run follows."""
+        return self._schedules[1]
+
     @cached_property
-    def schedules(self) -> tuple[list[Schedule], Int64[Tensor, " runs"]]:
-        """The distinct schedules, and which of them each run follows."""
+    def _schedules(self) -> tuple[list[Schedule], Int64[Tensor, " runs"]]:
         first, numbers = self._kinds(lambda recipe: (recipe.schedule, recipe.warmup, *recipe.part("schedule").items()))
         return [schedule_of(recipe, self.parts.steps) for recipe in first], numbers
 
     def factors(self, first: int, steps: int) -> Float64[Tensor, "steps runs"]:
         """What the base learning rate of every run is multiplied by at steps first, first + 1, ... (from 0)."""
-        return self.schedule_factors(first, steps)[:, self.schedules[1]]
+        return self.schedule_factors(first, steps)[:, self.schedule_number]
 
     def schedule_factors(self, first: int, steps: int) -> Float64[Tensor, "steps schedules"]:
         """The factors of each distinct schedule at steps first, first + 1, ... (from 0)."""
-        schedules, _ = self.schedules
+        schedules, _ = self._schedules
         table = [[schedule(step) for schedule in schedules] for step in range(first, first + steps)]
         return torch.tensor(table, dtype=torch.float64).reshape(steps, len(schedules))
 

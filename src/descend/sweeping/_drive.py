@@ -64,7 +64,7 @@ class Endings(NamedTuple):
 class Witness(AbstractContextManager["Witness"]):
     """Who is told what happens to the runs of a chunk, step after step; `runs` are their numbers in the chunk."""
 
-    watches: bool  # whether it wants the monitors' measurements
+    watches: bool  # whether it wants to be told of steps, with what the monitors measure
 
     @abstractmethod
     def begin(self, weights: Weights, values: Mapping[str, Floats], judge: Judge) -> None:
@@ -166,11 +166,11 @@ class _Drive:
         """Train up to whatever is due next: a measured step alone, or all steps before one or before an evaluation."""
         step, every = self.stack.step, self.parts.evaluate_every
         started = time.perf_counter()
-        lrs = self.rates[self.runs] * self.chunk.factors(step, 1)[0].numpy()[self.runs]
         measured: Mapping[str, Floats] = {}
         if self.witness.watches and self.watcher.due(step + 1):
             inputs, targets = next(self.chunk.batches_after(step))
-            self.watcher.before_update(step + 1, inputs, targets, *self._weights(), torch.from_numpy(lrs))
+            lrs = torch.from_numpy(self._rates(step, 1)[0])
+            self.watcher.before_update(step + 1, inputs, targets, *self._weights(), lrs)
             seen = self.stack.advance(1)
             measured = self.watcher.after_update(self.stack.parameters)
         else:
@@ -179,35 +179,38 @@ class _Drive:
                 due = (ahead for ahead in range(1, steps) if self.watcher.due(step + 1 + ahead))
                 steps = next(due, steps)
             seen = self.stack.advance(steps)
-        self._tell(step, seen, measured, time.perf_counter() - started)
+        seconds = (time.perf_counter() - started) / len(self.runs)  # shared out evenly over the runs
+        if self.witness.watches:
+            self._tell(step, seen, measured, seconds)
+        self.seconds[self.runs] += seconds
+        self.witness.advanced(len(seen.losses) * len(self.runs))
+        self._bury(step, seen)
 
     def _tell(self, first: int, seen: Losses, measured: Mapping[str, Floats], seconds: float) -> None:
-        """What the steps after `first` showed, run by run; the runs that died in them end.
-
-        The seconds of a step are shared out evenly over the runs that made it.
-        """
-        count = len(seen.losses)
-        losses = seen.losses.double().cpu().numpy()
-        norms = None if seen.norms is None else seen.norms.double().cpu().numpy()
-        factors = self.chunk.factors(first, count).numpy()
+        """What the steps after `first`, which took each run some seconds, showed."""
+        count, died = len(seen.losses), self.stack.died.cpu().numpy()
         steps = np.arange(first + 1, first + count + 1, dtype=np.float64)
-        examples = examples_after(self.parts, steps)
-        share = seconds / len(self.runs)
-        clock = np.linspace(share / count, share, count)
-        died = self.stack.died.cpu().numpy()
-        made = np.where(died > 0, died - first - 1, count)
-        values = {"loss/batch": losses, "lr/0": self.rates[self.runs] * factors[:, self.runs]}
-        if norms is not None:
-            values["clip/norm_before"] = norms
+        clock = self.seconds[self.runs] + np.linspace(seconds / count, seconds, count)[:, None]
+        values = {"loss/batch": _plain(seen.losses), "lr/0": self._rates(first, count)}
+        if seen.norms is not None:
+            values["clip/norm_before"] = _plain(seen.norms)
         values |= {name: numbers[None] for name, numbers in measured.items()}
-        self.witness.stepped(self.runs, made, steps, examples, self.seconds[self.runs] + clock[:, None], values)
-        self.seconds[self.runs] += share
-        self.witness.advanced(count * len(self.runs))
+        made = np.where(died > 0, died - first - 1, count)
+        self.witness.stepped(self.runs, made, steps, examples_after(self.parts, steps), clock, values)
+
+    def _bury(self, first: int, seen: Losses) -> None:
+        """The runs that died in the steps after `first` end."""
+        died = self.stack.died.cpu().numpy()
         if died.any():
             rows = np.flatnonzero(died)
-            runs, last = self.runs[rows], losses[died[rows] - first - 1, rows]
-            self.witness.died(runs, died[rows], self.seconds[runs], last, self._weights().pick(rows))
+            runs, losses = self.runs[rows], _plain(seen.losses)[died[rows] - first - 1, rows]
+            self.witness.died(runs, died[rows], self.seconds[runs], losses, self._weights().pick(rows))
             self._end(died > 0, "non-finite")
+
+    def _rates(self, first: int, steps: int) -> Floats:
+        """The learning rates of the steps after `first`: [steps, runs]."""
+        factors: Floats = self.chunk.factors(first, steps).numpy()[:, self.runs]
+        return self.rates[self.runs] * factors
 
     def _evaluate(self) -> None:
         weights = self._weights()
@@ -251,6 +254,11 @@ class _Drive:
 
     def _weights(self) -> Weights:
         return Weights(self.stack.parameters, self.stack.buffers)
+
+
+def _plain(values: Tensor) -> Floats:
+    numbers: Floats = values.double().cpu().numpy()
+    return numbers
 
 
 class _Best:
