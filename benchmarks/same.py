@@ -14,8 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from descend import Recipe, recommend
-from descend.recommending import Recommendation
+from descend import Recipe, Recommendation, recommend
 
 TASKS: Final = {
     "bonus, linear": Recipe(data="employee_bonus", validation=0.2, batch_size=8, steps=60, evaluate_every=3),

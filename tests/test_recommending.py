@@ -13,12 +13,14 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descend import recommending
 from descend.cli.recommend import command, contestants
 from descend.comparison import paired_ratio
 from descend.errors import RecipeError
 from descend.recipe import Recipe
-from descend.recommending import Recommendation, entered, recommend, window_of
+from descend.recommending import _recommend
+from descend.recommending._recommend import entered, recommend
+from descend.recommending._recommendation import Recommendation
+from descend.recommending._window import window_of
 from descend.sweeping._outcomes import Outcomes, Table
 
 START = 2.0
@@ -66,7 +68,7 @@ def in_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Recommendation]:
     """Recommend in a world where every contestant has a loss of its own, by optimizer."""
 
     def run(losses: dict[str, Callable[[Recipe], float]], **budget: Any) -> Recommendation:
-        monkeypatch.setattr(recommending, "outcomes", world(lambda recipe: losses[recipe.optimizer](recipe)))
+        monkeypatch.setattr(_recommend, "outcomes", world(lambda recipe: losses[recipe.optimizer](recipe)))
         budget = {"repeats": 8, "configurations": 12, "fresh": 2, "timed": False} | budget
         return recommend(entered(Recipe(data="moons", model="mlp"), list(losses)), **budget)
 
@@ -85,7 +87,7 @@ def test_a_difference_that_is_there_is_found_and_one_that_is_not_is_not(in_world
 
 def test_an_optimizer_beside_itself_is_told_apart_in_at_most_5_percent_of_trials(monkeypatch):
     """The whole procedure: draws, tuning, fresh runs, verdict. Beside itself an optimizer has other learning rates."""
-    monkeypatch.setattr(recommending, "outcomes", world(bowl(-2, 0.1, spread=0.3)))
+    monkeypatch.setattr(_recommend, "outcomes", world(bowl(-2, 0.1, spread=0.3)))
     told_apart = 0
     for trial in range(200):
         twin = Recipe(data="moons", model="mlp", optimizer="adam", seed=1000 * trial)
@@ -98,7 +100,7 @@ def test_an_optimizer_beside_itself_is_told_apart_in_at_most_5_percent_of_trials
 
 def test_many_seeds_of_one_tuning_would_tell_an_optimizer_from_itself(monkeypatch):
     """Why the tuning is repeated: two tunings of one optimizer come to different learning rates, and that shows."""
-    monkeypatch.setattr(recommending, "outcomes", world(bowl(-2, 0.1, spread=0.3)))
+    monkeypatch.setattr(_recommend, "outcomes", world(bowl(-2, 0.1, spread=0.3)))
     told_apart = 0
     for trial in range(50):
         twin = Recipe(data="moons", model="mlp", optimizer="adam", seed=1000 * trial)
@@ -127,7 +129,7 @@ def test_no_seed_is_tuned_on_and_judged_by(monkeypatch):
         asked.append({recipe.seed for recipe in recipes})
         return truth(recipes)
 
-    monkeypatch.setattr(recommending, "outcomes", outcomes)
+    monkeypatch.setattr(_recommend, "outcomes", outcomes)
     recommend(Recipe(data="moons", model="mlp", seed=7), repeats=3, configurations=2, fresh=2, timed=False)
     tuned, judged = asked
     assert tuned == {7, 8, 9}
@@ -200,7 +202,7 @@ def test_the_target_loss_of_the_recipes_is_the_target_and_ends_no_run(monkeypatc
         assert {recipe.target_loss for recipe in recipes} == {None}
         return truth(recipes)
 
-    monkeypatch.setattr(recommending, "outcomes", outcomes)
+    monkeypatch.setattr(_recommend, "outcomes", outcomes)
     base = Recipe(data="moons", model="mlp", target_loss=0.5)
     assert recommend(entered(base, ["adam", "sgd"]), repeats=2, configurations=4, timed=False).target == 0.5
 
@@ -235,7 +237,7 @@ def test_a_wider_window_makes_up_for_hardly_more_loss_but_not_for_ignorance(in_w
 
 def test_seconds_are_updates_times_what_an_update_takes_alone(in_world, monkeypatch):
     monkeypatch.setattr(
-        recommending, "_paces", lambda recipes, repeats, lr: np.array([[1e-3], [3e-3]]).repeat(repeats, 1)
+        _recommend, "_paces", lambda recipes, repeats, lr: np.array([[1e-3], [3e-3]]).repeat(repeats, 1)
     )
     result = in_world({"adam": bowl(-3, 0.1, 0.01), "sgd": bowl(-1, 0.1, 0.01)}, timed=True)
     updates, seconds = result.standings[1:]
@@ -245,7 +247,7 @@ def test_seconds_are_updates_times_what_an_update_takes_alone(in_world, monkeypa
 
 def test_paces_are_those_of_short_runs_and_take_turns():
     recipes = list(entered(Recipe(data="moons", model="mlp"), ["sgd", "adam"]).values())
-    paces = recommending._paces(recipes, 2, 1e-5)
+    paces = _recommend._paces(recipes, 2, 1e-5)
     assert paces.shape == (2, 2)
     assert ((paces > 1e-6) & (paces < 1)).all()
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from descend.range_test._lr_range import lr_range
     from descend.range_test._result import RangeTest
     from descend.recipe import Recipe
-    from descend.recommending import Recommendation, recommend
+    from descend.recommending._recommend import recommend
+    from descend.recommending._recommendation import Recommendation
     from descend.run import Recorder, Run, Series, list_runs
     from descend.surgery import insert_norms, reinitialise, swap_activations
     from descend.sweeping._outcomes import Outcomes, outcomes
@@ -109,7 +110,8 @@ _HOMES: Final = {
     "range_test._lr_range": ("lr_range",),
     "range_test._result": ("RangeTest",),
     "recipe": ("Recipe",),
-    "recommending": ("Recommendation", "recommend"),
+    "recommending._recommend": ("recommend",),
+    "recommending._recommendation": ("Recommendation",),
     "run": ("Recorder", "Run", "Series", "list_runs"),
     "sweeping._outcomes": ("Outcomes", "outcomes"),
     "sweeping._space": ("grid", "sample"),

@@ -16,7 +16,7 @@ from descend.errors import RecipeError
 from descend.recipe import CORE, Recipe
 
 if TYPE_CHECKING:
-    import descend.recommending
+    from descend.recommending._recommendation import Recommendation
 
 PICTURES: Final = (".svg", ".png", ".pdf")
 
@@ -71,7 +71,7 @@ def command(
     if out and out.suffix not in PICTURES:
         raise click.UsageError(f"--out is {out}, but a figure ends in {', '.join(PICTURES)}.")
     recipes = contestants(fields_of(source) | ({"model": network} if network else {}) | fields)
-    from descend.recommending import recommend
+    from descend.recommending._recommend import recommend
 
     if not quiet:
         runs = len(recipes) * repeats * (configurations + fresh)
@@ -127,7 +127,7 @@ def _who_has(option: str) -> str:
     return f"It belongs to {', '.join(name for name in OPTIMIZERS if option in OPTIMIZERS.options(name))}."
 
 
-def _show(result: descend.recommending.Recommendation, out: Path | None, *, quiet: bool, as_json: bool) -> None:
+def _show(result: Recommendation, out: Path | None, *, quiet: bool, as_json: bool) -> None:
     """Print what each came to and the verdict, and draw the figure."""
     written = result.figure().save(out) if out else None
     if as_json:
