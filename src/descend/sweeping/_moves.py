@@ -64,8 +64,8 @@ class _Group:
     rule: UpdateRule
     runs: slice
     shapes: Shapes  # of the pieces that the rule takes: all numbers of a run as one, or each parameter
-    columns: dict[str, dict[str, Float64[Tensor, "group ..."]]]  # hyperparameters, by piece and name
-    counts: dict[str, int]  # hyperparameters that count something, alike for all
+    numbers: dict[str, float]  # hyperparameters that are alike for all
+    columns: dict[str, dict[str, Float64[Tensor, "group ..."]]]  # the others and lr, by piece and name
     state: dict[str, State]
 
     def move(
@@ -77,10 +77,9 @@ class _Group:
     ) -> None:
         slopes = named(gradients, self.shapes)
         for name, piece in named(weights, self.shapes).items():
-            columns = self.columns[name]
-            lr = columns["lr"]
-            scaled = columns | {"lr": lr * factors.view(-1, *[1] * (lr.dim() - 1))}
-            moved, self.state[name] = self._step(piece, slopes[name], self.state[name], step, scaled)
+            lr = self.columns[name]["lr"]
+            columns = self.columns[name] | {"lr": lr * factors.view(-1, *[1] * (lr.dim() - 1))}
+            moved, self.state[name] = self._step(piece, slopes[name], self.state[name], step, columns)
             piece.copy_(moved)
 
     def _step(
@@ -88,7 +87,7 @@ class _Group:
     ) -> tuple[Tensor, State]:
         def one(piece: Tensor, slope: Tensor, state: State, columns: dict[str, Tensor]) -> tuple[Tensor, State]:
             hyper = {name: column.as_subclass(Column) for name, column in columns.items()}
-            return self.rule.step(piece, slope, state, step, **hyper, **self.counts)
+            return self.rule.step(piece, slope, state, step, **hyper, **self.numbers)
 
         moved, state = (one if self.rule.elementwise else vmap(one))(piece, slope, state, columns)
         return moved, state
@@ -104,38 +103,39 @@ class _Group:
 
 def _alike(cohort: Cohort) -> list[slice]:
     """Runs next to each other of one optimizer whose hyperparameters that count something are equal."""
-    starts = [0]
-    kinds = [(recipe.optimizer, *_counts(cohort, run).values()) for run, recipe in enumerate(cohort.recipes)]
-    starts += [run for run in range(1, len(kinds)) if kinds[run] != kinds[run - 1]]
+    kinds = [
+        (recipe.optimizer, *(value for value in recipe.part("optimizer").values() if isinstance(value, int)))
+        for recipe in cohort.recipes
+    ]
+    starts = [run for run in range(len(kinds)) if run == 0 or kinds[run] != kinds[run - 1]]
     return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(kinds)], strict=True)]
 
 
-def _counts(cohort: Cohort, run: int) -> dict[str, int]:
-    options = cohort.recipes[run].part("optimizer")
-    return {name: value for name, value in options.items() if isinstance(value, int)}
-
-
 def _group(cohort: Cohort, runs: slice, weights: Float[Tensor, "runs numbers"], shapes: Shapes) -> _Group:
-    rule: UpdateRule = OPTIMIZERS[cohort.recipes[runs.start].optimizer]
-    counts = _counts(cohort, runs.start)
-    sizes = torch.tensor([shape.numel() for shape in shapes.values()])
-    table = {name: values.to(weights.device) for name, values in _hyper(cohort, runs).items() if name not in counts}
+    first = cohort.recipes[runs.start]
+    rule: UpdateRule = OPTIMIZERS[first.optimizer]
+    table = _hyper(cohort, runs)
+    # a number costs a rule nothing, and zero decay not even a pass; lr is a column because the schedules are
+    alike = {name for name, values in table.items() if name != "lr" and bool((values == values[0, 0]).all())}
+    numbers = {name: type(first.options[name])(table[name][0, 0].item()) for name in alike}  # a count stays an int
+    others = {name: values.to(weights.device) for name, values in table.items() if name not in alike}
     if rule.elementwise:
+        sizes = torch.tensor([shape.numel() for shape in shapes.values()], device=weights.device)
         shapes = {"": torch.Size([weights.shape[1]])}
-        columns = {"": {name: _columns(values, sizes) for name, values in table.items()}}
+        columns = {"": {name: _columns(values, sizes) for name, values in others.items()}}
     else:
         columns = {
-            piece: {name: values[:, place] for name, values in table.items()} for place, piece in enumerate(shapes)
+            piece: {name: values[:, place] for name, values in others.items()} for place, piece in enumerate(shapes)
         }
     pieces = named(weights[runs], shapes)
     state = {name: rule.init(piece) if rule.elementwise else vmap(rule.init)(piece) for name, piece in pieces.items()}
-    return _Group(rule, runs, shapes, columns, counts, state)
+    return _Group(rule, runs, shapes, numbers, columns, state)
 
 
 def _columns(values: Float64[Tensor, "group parameters"], sizes: Int64[Tensor, " parameters"]) -> Tensor:
-    """One column where the values of a run are alike, else one for each number of its weights."""
+    """One column where all parameters of a run are alike, else one for each number."""
     alike = bool((values == values[:, :1]).all())
-    return values[:, :1] if alike else values.repeat_interleave(sizes.to(values.device), dim=1)
+    return values[:, :1] if alike else values.repeat_interleave(sizes, dim=1)
 
 
 def _hyper(cohort: Cohort, runs: slice) -> dict[str, Float64[Tensor, "group parameters"]]:

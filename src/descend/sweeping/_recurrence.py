@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,9 +11,12 @@ from torch import Tensor, nn
 State = tuple[Tensor, ...]
 """What a layer hands from one position to the next, each [rows, width]: its output, and for an LSTM the cell."""
 
+Cell = Callable[[Tensor, Tensor, State], State]
+"""From W x + b and U h + c of a position, and the state before it, to the state after it."""
+
 
 def _tanh(inputs: Tensor, recurrent: Tensor, state: State) -> State:
-    """Elman 1990. `inputs` and `recurrent` are W x + b and U h + c of this position."""
+    """Elman 1990."""
     return (torch.tanh(inputs + recurrent),)
 
 
@@ -34,32 +36,34 @@ def _lstm(inputs: Tensor, recurrent: Tensor, state: State) -> State:
     return torch.sigmoid(show) * torch.tanh(cell), cell
 
 
-CELLS: Final[Mapping[type[nn.RNNBase], tuple[Callable[[Tensor, Tensor, State], State], int]]] = {
-    nn.RNN: (_tanh, 1),
-    nn.GRU: (_gru, 1),
-    nn.LSTM: (_lstm, 2),
-}
-"""Each layer's cell, and the number of tensors in its state."""
-
-
-def recurrence(
-    layers: nn.RNNBase, inputs: Float[Tensor, "rows positions features"]
-) -> tuple[Float[Tensor, "rows positions width"], Tensor | State]:
-    """What `layers(inputs)` returns, from states of zero: the last layer's outputs, and the last states of all layers.
-
-    For layers that are one-directional, batch-first, with biases, and without dropout and projections.
-    """
-    cell, size = CELLS[type(layers)]
+def _layers(
+    cell: Cell, x: Float[Tensor, "rows positions features"], first: State, weights: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Layer upon layer: the last one's outputs, then the last states of all, each [layers, rows, width]."""
     lasts = []
-    x = inputs
-    for layer in range(layers.num_layers):
-        w, u, b, c = (getattr(layers, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        state: State = (x.new_zeros(len(x), layers.hidden_size),) * size
+    for layer, start in enumerate(range(0, len(weights), 4)):
+        w, u, b, c = weights[start : start + 4]
+        state = tuple(each[layer] for each in first)
         outputs = []
-        for position in nn.functional.linear(x, w, b).unbind(1):
-            state = cell(position, nn.functional.linear(state[0], u, c), state)
+        for inputs in nn.functional.linear(x, w, b).unbind(1):
+            state = cell(inputs, nn.functional.linear(state[0], u, c), state)
             outputs.append(state[0])
         x = torch.stack(outputs, dim=1)
         lasts.append(state)
-    final = tuple(torch.stack(each) for each in zip(*lasts, strict=True))
-    return x, final if size > 1 else final[0]
+    return x, *(torch.stack(each) for each in zip(*lasts, strict=True))
+
+
+# What follows is called like the functions of the same names in torch, for layers of one direction that are
+# batch-first and have biases but no dropout; `flags` say so.
+
+
+def rnn_tanh(x: Tensor, first: Tensor, weights: Sequence[Tensor], *flags: object) -> tuple[Tensor, ...]:
+    return _layers(_tanh, x, (first,), weights)
+
+
+def gru(x: Tensor, first: Tensor, weights: Sequence[Tensor], *flags: object) -> tuple[Tensor, ...]:
+    return _layers(_gru, x, (first,), weights)
+
+
+def lstm(x: Tensor, first: State, weights: Sequence[Tensor], *flags: object) -> tuple[Tensor, ...]:
+    return _layers(_lstm, x, tuple(first), weights)

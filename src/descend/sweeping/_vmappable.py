@@ -3,43 +3,64 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from descend.models.transformer import Attention
-from descend.sweeping._recurrence import recurrence
-
-
-def attention(layer: Attention, x: Float[Tensor, "rows positions width"]) -> Float[Tensor, "rows positions width"]:
-    """What a layer of attention without dropout computes, by matrix products: the fused kernel would run row by row."""
-    q, k, v = (one(x).unflatten(-1, (layer.heads, -1)).transpose(1, 2) for one in (layer.query, layer.key, layer.value))
-    ahead = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
-    scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(ahead, -torch.inf)
-    mixed: Tensor = layer.mix((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
-    return mixed
+from descend.sweeping import _images, _recurrence
 
 
-FORWARDS: Final[Mapping[type[nn.Module], Callable[..., Any]]] = {
-    nn.RNN: recurrence,
-    nn.GRU: recurrence,
-    nn.LSTM: recurrence,
-    Attention: attention,
+def attention(
+    q: Float[Tensor, "*rows positions size"],
+    k: Float[Tensor, "*rows positions size"],
+    v: Float[Tensor, "*rows positions size"],
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+) -> Float[Tensor, "*rows positions size"]:
+    """`torch.nn.functional.scaled_dot_product_attention` by matrix products, without dropout."""
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    if is_causal:
+        ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(ahead, -torch.inf)
+    seen: Tensor = scores.softmax(-1) @ v
+    return seen
+
+
+IN_PLACE_OF: Final[Mapping[Callable[..., Any], Callable[..., Any]]] = {
+    torch.conv2d: _images.convolution,
+    nn.functional.max_pool2d: _images.max_pooling,
+    nn.functional.group_norm: _images.group_norm,
+    nn.functional.scaled_dot_product_attention: attention,
+    torch.rnn_tanh: _recurrence.rnn_tanh,
+    torch.gru: _recurrence.gru,
+    torch.lstm: _recurrence.lstm,
 }
-"""What takes the place of a layer's forward pass."""
+"""Functions of torch that `vmap` cannot batch, or only slowly, and what is called instead."""
+
+
+class _Batchable(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return IN_PLACE_OF.get(func, func)(*args, **(kwargs or {}))
 
 
 def vmappable(model: nn.Module) -> nn.Module:
-    """A copy of a model, equal to it up to rounding, for `functional_call` under `vmap` and every other transform.
-
-    Modules keep their classes and names, so that hooks see what they would see.
-    """
+    """A copy of a model, equal to it up to rounding, for `functional_call` under `vmap` and other transforms."""
     model = copy.deepcopy(model)
-    for module in model.modules():
-        if type(module) in FORWARDS:
-            module.forward = partial(FORWARDS[type(module)], module)
+    forward = model.forward
+
+    def batchable(*inputs: Tensor) -> Any:
+        with _Batchable():
+            return forward(*inputs)
+
+    model.forward = batchable
     return model
