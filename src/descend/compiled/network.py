@@ -50,6 +50,26 @@ def layout_of(widths: Sequence[int]) -> NDArray[np.int64]:
     return np.array(table, dtype=np.int64).T.copy()
 
 
+def views_of(layout: NDArray[np.int64], params: Numbers) -> list[Numbers]:
+    """The weight [runs, out, in] and the bias [runs, out] of every layer, in order, as views of the parameters."""
+    found, start = [], 0
+    widths, columns = layout[:, WIDTH].tolist(), layout[:, COLUMNS].tolist()
+    for inputs, outputs, padded in zip(widths[:-1], widths[1:], columns[1:], strict=True):
+        layer = params[:, start : start + (inputs + 1) * padded].reshape(-1, inputs + 1, padded)
+        found += [layer[:, :inputs, :outputs].transpose(0, 2, 1), layer[:, inputs, :outputs]]
+        start += (inputs + 1) * padded
+    return found
+
+
+def weights_in(layout: NDArray[np.int64], tensors: Sequence[Numbers]) -> Numbers:
+    """The parameters [runs, numbers] that hold the weights and biases of every layer."""
+    size = int((layout[:-1, WIDTH] + 1) @ layout[1:, COLUMNS])
+    params = np.zeros((len(tensors[0]), size), tensors[0].dtype)
+    for view, tensor in zip(views_of(layout, params), tensors, strict=True):
+        view[:] = tensor
+    return params
+
+
 def workspace(layout: NDArray[np.int64], batch: int, params: Numbers) -> tuple[tuple[Numbers, ...], Numbers]:
     """What `train` works in: values, slopes, a matrix turned, gradients, the mean loss; and the targets of a batch."""
     values = batch * int(layout[-1, VALUES] + layout[-1, STRIDE])

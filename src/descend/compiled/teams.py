@@ -104,9 +104,7 @@ class NetworkTeam:
         runs = len(own.seeds)
         self._task, self._own = task, own
         self._layout = network.layout_of(task.widths)
-        self._params = np.zeros((runs, sum(self._sizes())), task.dtype)
-        for view, tensor in zip(self._views(), tensors, strict=True):
-            view[:] = tensor
+        self._params = network.weights_in(self._layout, tensors)
         self._state = np.zeros((runs, len(trace(OPTIMIZERS[optimizer]).state), self._params.shape[1]), task.dtype)
         self._regions = _regions(self._sizes(), own)
         self.died = np.zeros(runs, np.int64)
@@ -132,7 +130,7 @@ class NetworkTeam:
         return shown, norms
 
     def tensors(self) -> list[Numbers]:
-        return [view.copy() for view in self._views()]
+        return [view.copy() for view in network.views_of(self._layout, self._params)]
 
     def keep(self, runs: Sequence[int], seeds: Numbers, schedules: Numbers) -> None:
         self._own = replace(self._own.pick(runs), seeds=seeds, schedules=schedules)
@@ -145,16 +143,6 @@ class NetworkTeam:
         return [
             size for before, after in zip(widths[:-1], columns[1:], strict=True) for size in (before * after, after)
         ]
-
-    def _views(self) -> list[Numbers]:
-        """The tensors, in torch's shapes, as views of the parameters."""
-        found, start = [], 0
-        widths, columns = self._layout[:, network.WIDTH].tolist(), self._layout[:, network.COLUMNS].tolist()
-        for inputs, outputs, padded in zip(widths[:-1], widths[1:], columns[1:], strict=True):
-            layer = self._params[:, start : start + (inputs + 1) * padded].reshape(-1, inputs + 1, padded)
-            found += [layer[:, :inputs, :outputs].transpose(0, 2, 1), layer[:, inputs, :outputs]]
-            start += (inputs + 1) * padded
-        return found
 
 
 class LanesTeam:

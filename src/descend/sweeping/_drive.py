@@ -133,8 +133,9 @@ class _Drive:
     def __init__(self, chunk: Cohort, witness: Witness, asked: threading.Event) -> None:
         self.chunk, self.witness, self.asked = chunk, witness, asked
         self.parts = chunk.parts
-        self.stack: Stack = compiled.CompiledStack(chunk) if chunk.lane == "compiled" else together.TogetherStack(chunk)
-        self.judge = Judge(chunk)
+        fast = chunk.lane == "compiled"
+        self.stack: Stack = compiled.CompiledStack(chunk) if fast else together.TogetherStack(chunk)
+        self.judge = compiled.CompiledJudge(chunk) if fast else Judge(chunk)
         self.watcher = Watcher(chunk, lambda what: witness.monitor_failed(self.stack.step, what))
         self.runs: Numbers = np.arange(len(chunk))  # which run each row of the stack is
         self.seconds = np.zeros(len(chunk))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils import _pytree as pytree
 
+from descend.data._dataset import Split
 from descend.facts import predictions
 from descend.facts.network import differs_in_training
 from descend.models.mlp import MLP
@@ -55,19 +56,24 @@ class Judge:
 
     def values(self, parameters: Stacked, buffers: Stacked) -> dict[str, Floats]:
         """Every series of an evaluation: float64 [runs]."""
+        values: dict[str, Floats] = {}
+        for name, split in self._splits.items():
+            judged = self.on(split, parameters, buffers)
+            values |= {f"{measure}/{name}": numbers for measure, numbers in judged.items()}
 
         def look(model: Model, weights: One) -> dict[str, Tensor]:
-            values: dict[str, Tensor] = {}
-            for name, split in self._splits.items():
-                judged = measures(model, self._loss, split)[1]
-                values |= {f"{measure}/{name}": value for measure, value in judged.items()}
+            seen: dict[str, Tensor] = {}
             if differs_in_training(self._model):
                 self._model.train()
-                values["loss/train_mode"] = forward(model, self._loss, self._splits["train"])[1]
+                seen["loss/train_mode"] = forward(model, self._loss, self._splits["train"])[1]
             learned = in_raw_units(weights, self._dataset)
-            return values | {f"learned/{feature}": value for feature, value in learned.items()}
+            return seen | {f"learned/{feature}": value for feature, value in learned.items()}
 
-        return _read(self._of_each(look, parameters, buffers))
+        return values | _read(self._of_each(look, parameters, buffers))
+
+    def on(self, split: Split, parameters: Stacked, buffers: Stacked) -> dict[str, Floats]:
+        """loss, and accuracy or r2, on the rows of a split: float64 [runs]."""
+        return _read(self._of_each(lambda model, _: measures(model, self._loss, split)[1], parameters, buffers))
 
     def answers(self, parameters: Stacked, buffers: Stacked) -> list[dict[str, Any]]:
         """What each run answers on the rows that judge: `evaluate(...).predictions`."""
@@ -80,8 +86,7 @@ class Judge:
         test = self._dataset.test
         if test is None:
             return {}
-        judged = _read(self._of_each(lambda model, _: measures(model, self._loss, test)[1], parameters, buffers))
-        return {f"{measure}/test": values for measure, values in judged.items()}
+        return {f"{measure}/test": values for measure, values in self.on(test, parameters, buffers).items()}
 
     @torch.no_grad()
     def _of_each(
