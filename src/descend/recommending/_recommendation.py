@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CLOSE: Final = 0.05  # more loss than the least, which a wider window makes up for; no difference alone may be ignorance
 
-AXES: Final[Mapping[str, str]] = {"loss": "loss", "updates": "updates", "seconds": "seconds"}
+AXES: Final = ("loss", "updates", "seconds")
 """What contestants are compared by: the loss of the fresh runs, and their costs of reaching the target."""
 
 
@@ -113,7 +113,7 @@ class Recommendation:
         )
 
     def _verdict(self, standing: Standing) -> str:
-        what = f"{AXES[standing.axis]} to a {self.kind} loss of {number(self.target)}"
+        what = f"{standing.axis} to a {self.kind} loss of {number(self.target)}"
         what = f"{self.kind} loss" if standing.axis == "loss" else what
         leader = standing.leader
         if leader is None:
@@ -199,7 +199,7 @@ class Recommendation:
         costs = Table(
             f"Learning rates whose loss is within {self.tolerance:.0%} of the best, and the cost of reaching a "
             f"{self.kind} loss of {number(self.target)}",
-            ("", "learning rate", "good from", "to", "factor", *(AXES[axis.axis] for axis in self.standings[1:])),
+            ("", "learning rate", "good from", "to", "factor", *(standing.axis for standing in self.standings[1:])),
             [
                 (
                     label,
