@@ -77,7 +77,7 @@ class Cohort:
         names = OPTIMIZERS.options(recipes[0].optimizer)
         return {name: np.array([recipe.options[name] for recipe in recipes], dtype=np.float64) for name in names}
 
-    @property
+    @cached_property
     def limits(self) -> dict[str, Floats] | None:
         """clip_norm and clip_value of every run, infinite where it has none; None where no run clips."""
         fields = ("clip_norm", "clip_value")
@@ -150,12 +150,15 @@ class Cohort:
 
     def _kinds(self, key: Callable[[Recipe], object]) -> tuple[list[Recipe], Int64[Tensor, " runs"]]:
         """The first recipe of each kind, by its key, and which of these kinds each run is."""
-        numbers: dict[object, int] = {}
+        known: dict[object, int] = {}
         first: list[Recipe] = []
+        numbers = []
         for recipe in self.recipes:
-            if numbers.setdefault(key(recipe), len(numbers)) == len(first):
+            number = known.setdefault(key(recipe), len(known))
+            if number == len(first):
                 first.append(recipe)
-        return first, torch.tensor([numbers[key(recipe)] for recipe in self.recipes])
+            numbers.append(number)
+        return first, torch.tensor(numbers)
 
 
 def _moved(values: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
