@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import vjp
 
-Images = Float[Tensor, "rows channels height width"]
+Images = Float[Tensor, "rows _ _ _"]  # [rows, channels, height, width]
 
 
 class _Stacked(torch.autograd.Function):

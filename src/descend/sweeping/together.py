@@ -6,22 +6,26 @@ buffer [runs, numbers], which the optimizers' own update rules move: one call fo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import torch
 from jaxtyping import Float, Float64, Int64, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from descend.facts.network import STOCHASTIC
 from descend.recipe import Recipe
 from descend.sweeping._cohort import Cohort
 from descend.sweeping._moves import Moves, named
+from descend.sweeping._recording import recorded
 from descend.sweeping._stack import Losses
 from descend.sweeping._vmappable import vmappable
-from descend.train.build import Parts
+from descend.train.build import Parts, _flops_a_step
 
 CACHE: Final = 2 * 2**20  # bytes of a core's second-level cache, where weights, gradients and state should stay
+
+SMALL: Final = 50e6  # floating-point operations of a step; dense and small convolutional networks have 2e6 to 2e7
 
 
 def why_not(parts: Parts, recipe: Recipe) -> str:
@@ -41,6 +45,12 @@ def runs_at_once(cohort: Cohort) -> int:
     return max(8, CACHE // (4 * 4 * numbers))
 
 
+def _worth_recording(model: nn.Module, inputs: Tensor) -> bool:
+    """Whether to call operations takes about as long as to do them. An unrolled recurrence takes seconds to record."""
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    return not recurrent and _flops_a_step(model, inputs) < SMALL
+
+
 class TogetherStack:
     """A Stack in which one operation on tensors [runs, ...] does the work of all runs."""
 
@@ -52,6 +62,8 @@ class TogetherStack:
         self._weights = torch.cat([each.flatten(1) for each in parameters.values()], dim=1)
         self._model = vmappable(cohort.parts.model).train()
         self._moves = Moves(cohort, self._weights, self._shapes)
+        batches = cohort.parts.batches
+        self._recorded = _worth_recording(self._model, batches.inputs[: batches.size])
         self._take(cohort)
 
     @property
@@ -123,13 +135,29 @@ class TogetherStack:
         self, inputs: Shaped[Tensor, "seeds rows ..."], targets: Shaped[Tensor, "seeds rows ..."]
     ) -> tuple[Float[Tensor, " runs"], Float[Tensor, "runs numbers"], dict[str, Tensor]]:
         """The loss of each run, the gradients of its weights, and its buffers after the forward pass."""
-        weight = self._cohort.parts.batches.weight(inputs.shape[1])
-        if self._seeds is None:
-            inputs, targets, per_run = inputs[0], targets[0], None
+        shared = self._seeds is None
+        batch = (inputs[0], targets[0]) if shared else (inputs[self._seeds], targets[self._seeds])
+        tensors = self._weights, self._buffers, *batch
+        function = partial(self._gradients, shared, self._cohort.parts.batches.weight(inputs.shape[1]))
+        if self._recorded:
+            result = recorded(function, self._cohort.parts.model, (len(self.died), shared, inputs.shape[1]), *tensors)
         else:
-            inputs, targets, per_run = inputs[self._seeds], targets[self._seeds], 0
-        parameters = {name: each.requires_grad_() for name, each in named(self._weights.detach(), self._shapes).items()}
-        buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
+            result = function(*tensors)
+        return result  # type: ignore[no-any-return]
+
+    def _gradients(
+        self,
+        shared: bool,
+        weight: float,
+        weights: Float[Tensor, "runs numbers"],
+        buffers: dict[str, Tensor],
+        inputs: Tensor,
+        targets: Tensor,
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The same for a batch that is `shared`, or stacked; `weight` is what the loss counts in the gradients."""
+        parameters = {name: each.requires_grad_() for name, each in named(weights.detach(), self._shapes).items()}
+        buffers = {name: buffer.clone() for name, buffer in buffers.items()}
+        per_run = None if shared else 0
         losses = vmap(self._loss, (0, 0, per_run, per_run))(parameters, buffers, inputs, targets)
         gradients = torch.autograd.grad(losses, list(parameters.values()), torch.full_like(losses, weight))
         return losses.detach(), torch.cat([each.flatten(1) for each in gradients], dim=1), buffers
