@@ -60,6 +60,8 @@ class Judge:
         for name, split in self._splits.items():
             judged = self.on(split, parameters, buffers)
             values |= {f"{measure}/{name}": numbers for measure, numbers in judged.items()}
+        if not self._dataset.truth and not differs_in_training(self._model):
+            return values
 
         def look(model: Model, weights: One) -> dict[str, Tensor]:
             seen: dict[str, Tensor] = {}
