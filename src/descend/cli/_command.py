@@ -103,6 +103,12 @@ def quiet_flag(function: F) -> F:
     return click.option("--quiet", is_flag=True, help="Print nothing but errors.")(function)
 
 
+def nproc_flag(function: F) -> F:
+    return click.option(
+        "--nproc", metavar="N", type=int, help="Train in N processes, each with its share of every batch; or GPUs."
+    )(function)
+
+
 def folders_of_runs(runs: Path) -> list[str]:
     """The folders in `runs` that are no run but hold some, as a comparison does."""
     return sorted({run.parent.name for run in _run_folders(runs, "*/*")})

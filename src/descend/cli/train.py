@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from descend.cli._command import json_flag, quiet_flag, runs_flag
+from descend.cli._command import json_flag, nproc_flag, quiet_flag, runs_flag
 from descend.cli._fields import RecipeCommand, Source, fields_of, given
 from descend.cli._runs import finish
 from descend.recipe import Recipe
@@ -26,6 +26,7 @@ EXAMPLES = (
     "--recipe", metavar="FILE", type=click.Path(path_type=Path), help="A recipe (TOML or JSON); flags change it."
 )
 @click.option("--name", help="The run's name. [DATA-MODEL-OPTIMIZER-001, -002, ...]")
+@nproc_flag
 @runs_flag
 @click.option("--curve/--no-curve", default=None, help="Draw the loss when done. [on a terminal]")
 @quiet_flag
@@ -36,6 +37,7 @@ def command(
     source: str | None,
     recipe: Path | None,
     name: str | None,
+    nproc: int | None,
     runs: Path,
     curve: bool | None,
     quiet: bool,
@@ -53,7 +55,12 @@ def command(
         )
     fields = fields_of(source) | fields
     wanted = Recipe.load(recipe).but(**fields) if recipe else Recipe(**fields)
-    from descend.train.fit import fit
+    if nproc is None:
+        from descend.train.fit import fit
 
-    run = fit(wanted, runs=runs, name=name, progress=not quiet, doctor=not quiet)
+        run = fit(wanted, runs=runs, name=name, progress=not quiet, doctor=not quiet)
+    else:
+        from descend.train import parallel
+
+        run = parallel.fit(wanted, nproc, runs=runs, name=name, progress=not quiet, doctor=not quiet)
     finish(ctx, run, curve=curve, quiet=quiet, as_json=as_json)

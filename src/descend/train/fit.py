@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from descend.train.non_finite import buffers_of, healthy
 from descend.train.observe import Observer
 from descend.train.progress import Bar, progress_bar
 from descend.train.stop import EarlyStopping, asked_to_stop
+from descend.train.team import Team, Unwritten
 
 CHECKPOINT_SECONDS: Final = 30.0  # between checkpoints, unless the recipe counts steps
 MOST_SKIPS: Final = 100  # batches in a row: then it is the weights that are at fault, and no batch will help
@@ -56,16 +57,8 @@ def fit(
         raise _taken(run_folder(runs, name))
     with torch_to_ourselves(recipe.seed):
         parts = build(recipe)
-        if name:
-            folder = run_folder(runs, name)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                folder.mkdir()  # of two processes, one
-            except FileExistsError:
-                raise _taken(folder) from None
-        else:
-            folder = new_folder(runs, f"{recipe.data}-{recipe.model}-{recipe.optimizer}")
-        return _train(parts, folder, progress, doctor, label=label)
+        folder = free_folder(recipe, runs, name)
+        return train(parts, folder, progress, doctor, label=label)
 
 
 def resume(folder: str | Path, *, progress: bool = False, doctor: bool = False) -> Run:
@@ -75,10 +68,9 @@ def resume(folder: str | Path, *, progress: bool = False, doctor: bool = False) 
     being written, CheckpointError if it has checkpoints and all are damaged.
     """
     run = Run(folder)
-    if run.status not in RESUMABLE:
-        raise RunError(f"Run {run.folder} has ended ({run.status}): there is nothing to resume.")
+    require_resumable(run)
     with torch_to_ourselves(run.recipe.seed):
-        return _train(build(run.recipe), run.folder, progress, doctor, resuming=True)
+        return train(build(run.recipe), run.folder, progress, doctor, resuming=True)
 
 
 def load(run: Run) -> Parts:
@@ -103,21 +95,52 @@ def load_model(run: Run) -> nn.Module:
     return load(run).model.eval()
 
 
+def free_folder(recipe: Recipe, runs: str | Path, name: str | None) -> Path:
+    """A new, empty folder for a run of this recipe. Raises RunError where one called `name` exists."""
+    if not name:
+        return new_folder(runs, f"{recipe.data}-{recipe.model}-{recipe.optimizer}")
+    folder = run_folder(runs, name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()  # of two processes, one
+    except FileExistsError:
+        raise _taken(folder) from None
+    return folder
+
+
+def require_resumable(run: Run) -> None:
+    """Raise RunError for a run that has ended, or that somebody is writing."""
+    if run.status not in RESUMABLE:
+        raise RunError(f"Run {run.folder} has ended ({run.status}): there is nothing to resume.")
+
+
 def _taken(folder: Path) -> RunError:
     return RunError(f"{folder} exists already. Resume it with `descend resume {folder}`, or choose another name.")
 
 
-def _train(
-    parts: Parts, folder: Path, progress: bool, doctor: bool, *, resuming: bool = False, label: str | None = None
+def train(
+    parts: Parts,
+    folder: Path,
+    progress: bool,
+    doctor: bool,
+    *,
+    resuming: bool = False,
+    label: str | None = None,
+    team: Team | None = None,
 ) -> Run:
+    """Train what was built, into `folder`. Of a team every process calls this, and the first one writes."""
+    writes = team is None or team.rank == 0
     with (
-        Recorder(folder, parts.recipe) as recorder,
-        asked_to_stop() as asked,
-        progress_bar(folder.name, parts.steps, shown=progress) as bar,
+        Recorder(folder, parts.recipe) if writes else Unwritten(folder) as recorder,
+        contextlib.nullcontext(team.asked_here) if team else asked_to_stop() as asked,
+        progress_bar(folder.name, parts.steps, shown=progress and writes) as bar,
     ):
         if label:
             recorder.note("label", 0, text=label)
-        _Trainer(parts, recorder, asked, bar, Live(recorder) if doctor else None).train(resuming)
+        if team:
+            recorder.note("processes", 0, count=team.size)
+        live = Live(recorder) if doctor and isinstance(recorder, Recorder) else None
+        _Trainer(parts, recorder, asked, bar, live, team).train(resuming)
     return Run(folder)
 
 
@@ -138,8 +161,17 @@ class _Position:
 class _Trainer:
     """One run under way: its parts, how far it has come, and what it writes."""
 
-    def __init__(self, parts: Parts, recorder: Recorder, asked: threading.Event, bar: Bar, live: Live | None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        recorder: Recorder | Unwritten,
+        asked: threading.Event,
+        bar: Bar,
+        live: Live | None,
+        team: Team | None = None,
+    ) -> None:
         self.parts, self.recorder, self.asked, self.bar, self.live = parts, recorder, asked, bar, live
+        self.team, self.writes = team, isinstance(recorder, Recorder)
         self.recipe, self.model, self.batches, self.optimizer = (
             parts.recipe,
             parts.model,
@@ -174,6 +206,9 @@ class _Trainer:
         """Step after step, until the run ends or goes back."""
         at, optimizer, observer = self.at, self.optimizer, self.observer
         loss_of, dense, plain_forward = self.parts.loss, self.parts.dense, self.parts.forward
+        backward: Callable[[Tensor, Tensor | None], object] = Tensor.backward
+        if team := self.team:  # adds up the gradients while autograd makes them
+            dense, plain_forward, backward = None, team.forward, team.backward
         clock = time.perf_counter()
         for inputs, targets in self.batches.after(at.step):
             if self._over():
@@ -182,7 +217,10 @@ class _Trainer:
             at.examples += inputs.shape[0]
             lr = self._set_learning_rate()
             observing = observer.due(at.step)
-            forward = observer.forward if observing else plain_forward
+            forward = observer.forward if observing and not team else plain_forward
+            if observing and team:  # monitors see what they see of one process
+                with torch.no_grad():
+                    observer.forward(inputs[: self.recipe.micro_batch])
             statistics = [statistic.clone() for statistic in self.statistics]
 
             if dense:
@@ -195,8 +233,9 @@ class _Trainer:
                 for piece, answers, weight, share in self._pieces(inputs, targets):
                     outputs = forward(piece)  # forward
                     loss = loss_of(outputs, answers)  # loss
-                    loss.backward(weight)  # backward: adds to the gradients
+                    backward(loss, weight)  # backward: adds to the gradients
                     batch_loss += loss.item() * share
+                batch_loss = team.total(batch_loss) if team else batch_loss
 
             if not healthy(batch_loss, buffers_of(optimizer)):
                 if self._found_non_finite(batch_loss, inputs, targets):
@@ -221,11 +260,15 @@ class _Trainer:
             self._evaluate_and_save(now)
             clock = time.perf_counter()
 
-    def _pieces(self, inputs: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor, Tensor | None, float]]:
+    def _pieces(self, inputs: Tensor, targets: Tensor) -> Iterable[tuple[Tensor, Tensor, Tensor | None, float]]:
         """A batch's micro-batches: inputs, targets, what their mean loss counts in the gradient, and in the loss."""
         rows = inputs.shape[0]
         weight = self.batches.weight(rows)
         size = self.recipe.micro_batch or rows
+        if self.team:
+            weight *= self.team.size  # as DDP takes the mean over processes
+            mine = self.team.pieces(inputs, targets, size)
+            return ((piece, answers, self._scalar(share * weight), share) for piece, answers, share in mine)
         if size >= rows:
             return [(inputs, targets, self._scalar(weight), 1.0)]
         cut = zip(inputs.split(size), targets.split(size), strict=True)
@@ -263,7 +306,7 @@ class _Trainer:
         """Whether the run ends before the next step; sets `ending`."""
         if self.at.ending is None and self.at.step >= self.parts.steps:
             self.at.ending = "finished"
-        if self.at.ending is None and self.asked.is_set():
+        if self.at.ending is None and (self.team.asked if self.team else self.asked.is_set()):
             self.at.ending = "interrupted"
         return self.at.ending is not None
 
@@ -286,7 +329,8 @@ class _Trainer:
                     f"The data of run {self.recorder.folder} has changed since it began, so to resume would mix two "
                     "trainings. Bring the data back as it was, or train anew."
                 )
-        checkpoint.clean(self.checkpoints)
+        if self.writes:
+            checkpoint.clean(self.checkpoints)
         saved = checkpoint.load(self.checkpoints)
         if saved is None:
             self.recorder.restart(after=-1)
@@ -380,6 +424,8 @@ class _Trainer:
         saved = checkpoint.load(self.checkpoints, at_most=here.step - self.recipe.rewind_steps)
         assert saved is not None, "a run that may rewind saves before its first step"
         self._restore(saved.state)
+        if self.team:
+            self.team.wait()  # until all have read it: the first process writes others, and removes the oldest
         self.at.lr_scale, self.at.rewinds = here.lr_scale * REWIND_LR, here.rewinds + 1
         self.recorder.restart(after=self.at.step)
         self.recorder.note(
@@ -395,7 +441,7 @@ class _Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint, unless the weights are no longer finite: a good one is never replaced by a bad one."""
-        if self._weights_are_finite():
+        if self.writes and self._weights_are_finite():
             checkpoint.save(self.checkpoints, self.at.step, self._state())
         self.saved_at = time.perf_counter()
 
