@@ -106,14 +106,13 @@ class _Count(int):
 
     node: Final = Node("t")
 
-    def _symbolic(name: str) -> Callable[[_Count, Any], Any]:  # type: ignore[misc]  # makes the methods below
-        return lambda self, other: getattr(_symbol(self.node), name)(other)
 
-    __add__, __radd__ = _symbolic("__add__"), _symbolic("__radd__")
-    __sub__, __rsub__ = _symbolic("__sub__"), _symbolic("__rsub__")
-    __mul__, __rmul__ = _symbolic("__mul__"), _symbolic("__rmul__")
-    __truediv__, __rtruediv__ = _symbolic("__truediv__"), _symbolic("__rtruediv__")
-    __pow__, __rpow__ = _symbolic("__pow__"), _symbolic("__rpow__")
+def _symbolic(operator: str) -> Callable[[_Count, Any], Any]:
+    return lambda count, other: getattr(_symbol(count.node), operator)(other)
+
+
+for _operator in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "rpow"):
+    setattr(_Count, f"__{_operator}__", _symbolic(f"__{_operator}__"))
 
 
 def _node(value: Any) -> Node | float:
@@ -134,13 +133,11 @@ def _written(form: str) -> Callable[..., Node]:
 
 
 def _plus(form: str, scaled: str) -> Callable[..., Node]:
-    """An operation whose last operand is multiplied by a number, which mostly is one."""
+    """An operation whose last operand is multiplied by a number, `alpha` or `value`, unless that is one."""
 
-    def node(*operands: Any, alpha: Any = 1, value: Any = 1) -> Node:
-        factor = alpha if type(alpha) is not int or alpha != 1 else value
-        if type(factor) in (int, float) and factor == 1:
-            return _operation(form, *operands)
-        return _operation(scaled, *operands, factor)
+    def node(*operands: Any, **factor: Any) -> Node:
+        values = [value for value in factor.values() if type(value) not in (int, float) or value != 1]
+        return _operation(scaled, *operands, *values) if values else _operation(form, *operands)
 
     return node
 

@@ -30,7 +30,7 @@ MULTIPLY, LOSS, UPDATE = range(3)  # the parts that the trainer is given
 def workspace(batch: int, widths: tuple[int, ...], params: Numbers) -> tuple[Any, ...]:
     """What `train` works in, but for `alive`."""
     (inputs, outputs), (_, lanes), dtype = widths, params.shape, params.dtype
-    shapes = (batch, inputs + 1), (batch, outputs), (batch, outputs * lanes), params.shape, (1, lanes)
+    shapes = (batch, inputs + 1), (batch, outputs), (batch, outputs * lanes), params.shape, (2, lanes)
     work = tuple(np.zeros(shape, dtype) for shape in shapes)
     return work, np.zeros(lanes), np.zeros(SLOTS * LANES), np.zeros(SLOTS * LANES, dtype)
 
@@ -85,9 +85,9 @@ def train(
     params: Numbers,  # [(in + 1) * outputs, lanes], the biases last
     state: Numbers,  # [slots, (in + 1) * outputs, lanes]
     died: Numbers,  # [lanes]: the step that could not be taken, or 0
-    shown: Numbers,  # [steps, lanes]: the loss of each batch; zero once a run has died
-    norms: Numbers,  # [steps, lanes]: of the gradient before clipping; empty where no run clips
-    work: tuple[Numbers, ...],  # [batch, in + 1], [batch, outputs], [batch, outputs * lanes], as params, [1, lanes]
+    shown: Numbers,  # [steps, lanes]: the loss of each batch; NaN after the one in which a run has died
+    norms: Numbers,  # [steps, lanes]: of the gradient before clipping, as `shown`; empty where no run clips
+    work: tuple[Numbers, ...],  # [batch, in + 1], [batch, outputs], [batch, outputs * lanes], as params, [2, lanes]
     lr: Numbers,  # [lanes], to work in
     powers: Numbers,  # [SLOTS * LANES], to work in
     shared: Numbers,  # [SLOTS * LANES], to work in
@@ -105,21 +105,18 @@ def train(
         gather(order[step, :rows], targets, answers)
         for row in range(rows):
             a[row, features] = 1
-            for column in range(columns):
-                z[row, column] = 0
         multiply(functions[MULTIPLY], rows, features + 1, columns, a, w, z)
-        mean = shown[step]
+        mean, total = rest[0], rest[1]
         measure(functions[LOSS], rows, lanes, z, answers, weights[step], mean)
-        for i in range(features + 1):
-            for column in range(columns):
-                dw[i, column] = 0
         multiply(functions[MULTIPLY], features + 1, rows, columns, a.T, z, dw)
-        live(params, grad, mean, rest[0], alive)
+        live(params, grad, mean, total, alive)
         for lane in range(lanes):
-            if not alive[lane] and died[lane] == 0:
-                died[lane] = done + step + 1
+            shown[step, lane] = mean[lane] if died[lane] == 0 else np.nan
+            died[lane] = done + step + 1 if died[lane] == 0 and not alive[lane] else died[lane]
         if len(norms):
-            clip(grad, limits[0], limits[1], norms[step], rest[0])
+            clip(grad, limits[0], limits[1], mean, total)
+            for lane in range(lanes):
+                norms[step, lane] = mean[lane] if alive[lane] else np.nan
         for region in range(len(regions)):
             start, stop, group = regions[region, 0], regions[region, 1], regions[region, 2]
             for lane in range(lanes):

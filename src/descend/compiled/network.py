@@ -109,8 +109,6 @@ def forward(
         a, z = values_of(values, layout, layer - 1, batch), values_of(values, layout, layer, batch)
         for row in range(rows):
             a[row, layout[layer - 1, WIDTH]] = 1
-            for column in range(z.shape[1]):
-                z[row, column] = 0
         w = weights_of(param, layout, layer)
         multiply(functions[MULTIPLY], rows, len(w), w.shape[1], a, w, z)
         if layer < len(layout) - 1:
@@ -132,8 +130,6 @@ def backward(
     functions: Any,
 ) -> None:
     """From dL/d(outputs), in the place of the outputs, to the gradients; a layer's d takes the place of its values."""
-    for i in range(len(grad)):
-        grad[i] = 0
     for layer in range(len(layout) - 1, 0, -1):
         a, d = values_of(values, layout, layer - 1, batch), values_of(values, layout, layer, batch)
         w, dw = weights_of(param, layout, layer), weights_of(grad, layout, layer)
@@ -142,13 +138,12 @@ def backward(
             out, columns = layout[layer, WIDTH], layout[layer - 1, COLUMNS]
             wt = turned[: out * columns].reshape(out, columns)
             transpose(layout[layer - 1, WIDTH], w, wt)
-            for row in range(rows):
-                for column in range(a.shape[1]):
-                    a[row, column] = 0
             multiply(functions[MULTIPLY], rows, out, columns, d, wt, a)
             start = batch * layout[layer - 1, VALUES]
-            for i in range(start, start + rows * a.shape[1]):
-                values[i] *= slopes[i]
+            slope = slopes[start : start + a.size].reshape(a.shape)
+            for row in range(rows):
+                for column in range(columns):
+                    a[row, column] *= slope[row, column]
 
 
 @inner

@@ -179,8 +179,8 @@ class LanesTeam:
     def advance(self, feed: Feed) -> tuple[Numbers, Numbers]:
         task, own = self._task, self._own
         steps, count = len(feed.sizes), self._params.shape[1]
-        shown = np.zeros((steps, count), task.dtype)
-        norms = np.zeros((steps if own.clips else 0, count), task.dtype)
+        shown = np.empty((steps, count), task.dtype)
+        norms = np.empty((steps if own.clips else 0, count), task.dtype)
         alive: Bool[np.ndarray, " lanes"] = self._died == 0
         lanes.trainer(task.dtype)(
             *(task.inputs, task.targets, feed.order[own.seeds[0]], feed.sizes, feed.weights, feed.factors),
@@ -188,10 +188,6 @@ class LanesTeam:
             *(self._params, self._state, self._died, shown, norms, *self._work, alive),
             self._functions,
         )
-        ended = np.where(self._died > 0, self._died - feed.done - 1, steps)
-        shown[np.arange(steps)[:, None] > ended] = np.nan
-        if own.clips:
-            norms[np.arange(steps)[:, None] >= ended] = np.nan
         return shown[:, : self._runs], norms[:, : self._runs]
 
     def tensors(self) -> list[Numbers]:
