@@ -9,26 +9,32 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from descend import Recipe, Recommendation, recommend
+from descend import OPTIMIZERS, Recipe, Recommendation, recommend
+from descend.recommending._recommend import entered
 
 
 class Task(NamedTuple):
     recipe: Recipe
     folklore: str
+    optimizers: Sequence[str]
     budget: dict[str, Any]
 
 
 WIDE: Final = {"repeats": 10, "configurations": 16, "fresh": 3}
 SMALL: Final = {"repeats": 8, "configurations": 10, "fresh": 2, "lr_range": (1e-4, 10.0)}  # half a decade apart
 
+NAMED: Final = ("sgd", "momentum", "rmsprop", "adam", "adamw")
+"""The optimizers that folklore speaks of; networks that are not dense take minutes for each."""
+
 TASKS: Final = {
-    "mlp": Task(Recipe(data="digits", model="mlp", epochs=5), "Adam", WIDE),
-    "cnn": Task(Recipe(data="digits", model="cnn", epochs=3), "SGD with momentum, tuned", SMALL),
+    "mlp": Task(Recipe(data="digits", model="mlp", epochs=5), "Adam", OPTIMIZERS.names(), WIDE),
+    "cnn": Task(Recipe(data="digits", model="cnn", epochs=3), "SGD with momentum, tuned", NAMED, SMALL),
     "rnn": Task(
-        Recipe(data="adding", rows=1000, length=10, model="rnn", width=16, steps=400), "Adam or RMSprop", SMALL
+        Recipe(data="adding", rows=1000, length=10, model="rnn", width=16, steps=400), "Adam or RMSprop", NAMED, SMALL
     ),
     "transformer": Task(
         Recipe(
@@ -43,6 +49,7 @@ TASKS: Final = {
             steps=150,
         ),
         "AdamW",
+        NAMED,
         SMALL,
     ),
 }
@@ -65,7 +72,7 @@ def main() -> None:
     for name in arguments.tasks or TASKS:
         task = TASKS[name]
         started = time.perf_counter()
-        result = recommend(task.recipe, **task.budget, progress=True)
+        result = recommend(entered(task.recipe, task.optimizers), **task.budget, progress=True)
         print(f"\n## {name}: {task.folklore}, they say\n\n`{task.recipe}`\n\n{table(result)}\n")
         print("\n".join(result.sentences), f"\n{time.perf_counter() - started:.0f} seconds.", flush=True)
         if arguments.json:
