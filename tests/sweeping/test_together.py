@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,25 @@ def test_steps_cut_into_calls_give_the_same_bits(network):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_a_record_of_a_step_gives_the_bits_that_the_step_itself_gives(monkeypatch):
+    cohort = cohort_of(of_all_optimizers(NETWORKS["cnn with batch norm"]))
+    played = TogetherStack(cohort)
+    monkeypatch.setattr("descend.sweeping.together.SMALL", 0)
+    stepped = TogetherStack(cohort)
+    assert torch.equal(played.advance(STEPS).losses, stepped.advance(STEPS).losses)
+    ours, theirs = (stack.parameters | stack.buffers for stack in (played, stepped))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_stacks_in_several_threads_do_not_disturb_each_other():
+    cohort = cohort_of(of_all_optimizers(NETWORKS["mlp with batch norm"]))
+    chunks = list(cohort.chunks(3))
+    with ThreadPoolExecutor(len(chunks)) as threads:
+        at_once = list(threads.map(lambda chunk: TogetherStack(chunk).advance(STEPS).losses, chunks))
+    in_turn = [TogetherStack(chunk).advance(STEPS).losses for chunk in chunks]
+    assert all(torch.equal(one, other) for one, other in zip(in_turn, at_once, strict=True))
+
+
 def test_runs_that_are_kept_go_on_as_if_the_others_had_never_left():
     base = NETWORKS["mlp with batch norm"].but(clip_norm=0.5)
     cohort = cohort_of([*of_all_optimizers(base), base.but(optimizer="muon", ns_steps=3, seed=1), base.but(**WILD)])
@@ -187,14 +207,19 @@ def test_the_plain_recurrence_equals_torchs_fused_one(layers, depth):
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"dropout": 0.1}, "Dropout"), ({"non_finite": "skip"}, "'skip'"), ({"micro_batch": 8}, "micro-batches of 8")],
+    [
+        ({"dropout": 0.1}, "Dropout"),
+        ({"non_finite": "skip"}, "'skip'"),
+        ({"micro_batch": 8}, "micro-batches of 8"),
+        ({"width": 1000}, "enough for a core by itself"),
+    ],
 )
-def test_what_cannot_be_batched_is_refused_with_a_reason(changes, reason):
+def test_what_cannot_or_should_not_be_batched_is_refused_with_a_reason(changes, reason):
     base = NETWORKS["mlp"].but(**changes)
     (cohort,) = cohorts([base], lambda parts, recipe: ("alone", why_not(parts, recipe)))
     assert reason in cohort.why
 
 
-def test_fewer_large_networks_than_small_ones_run_at_once():
-    small, large = (cohort_of([NETWORKS["mlp"].but(width=width)]) for width in (8, 512))
-    assert runs_at_once(small) > runs_at_once(large) >= 1
+def test_the_less_a_step_touches_the_more_runs_are_trained_at_once():
+    small, large = (runs_at_once(cohort_of([NETWORKS["linear"].but(batch_size=size)])) for size in (8, 64))
+    assert small > large > runs_at_once(cohort_of([NETWORKS["mlp"].but(width=256)])) == 16

@@ -6,6 +6,7 @@ buffer [runs, numbers], which the optimizers' own update rules move: one call fo
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Final
 
@@ -23,26 +24,55 @@ from descend.sweeping._stack import Losses
 from descend.sweeping._vmappable import vmappable
 from descend.train.build import Parts, _flops_a_step
 
-CACHE: Final = 2 * 2**20  # bytes of a core's second-level cache, where weights, gradients and state should stay
-
-SMALL: Final = 50e6  # floating-point operations of a step; dense and small convolutional networks have 2e6 to 2e7
+CACHE: Final = 2 * 2**20  # bytes of a core's second-level cache
+MEMORY: Final = 2**30  # bytes that runs on a GPU may take together
+LEAST: Final = 16  # runs: with fewer, calling operations costs more than the cache saves
+SMALL: Final = 50e6  # operations of a step; dense and small convolutional networks have 2e6 to 2e7, and gain most
 
 
 def why_not(parts: Parts, recipe: Recipe) -> str:
-    """Why this lane cannot take a recipe, in a sentence; empty where it can."""
+    """Why this lane cannot take a recipe, or would be slower than one run after the other; empty where it can."""
     if any(isinstance(module, STOCHASTIC) for module in parts.model.modules()):
         return "Dropout draws the numbers of a run from one stream, in the order of its layers."
     if recipe.non_finite != "stop":
         return f"With non_finite = '{recipe.non_finite}' a run may leave out steps that the runs beside it make."
     if recipe.micro_batch is not None and recipe.micro_batch < parts.batches.size:
         return f"A batch of {parts.batches.size} rows is accumulated from micro-batches of {recipe.micro_batch}."
+    operations = _flops_a_step(copy.deepcopy(parts.model), _batch(parts))
+    if operations > SMALL and parts.device.type == "cpu":
+        return f"A step is {operations:.1e} operations, enough for a core by itself: runs together would be slower."
     return ""
 
 
 def runs_at_once(cohort: Cohort) -> int:
-    """How many runs keep their weights, gradients and optimizer state within a core's cache, but at least 8."""
-    numbers = sum(parameter.numel() for parameter in cohort.parts.model.parameters())
-    return max(8, CACHE // (4 * 4 * numbers))
+    """How many runs keep what a step touches in a core's cache, but enough of them to be worth it."""
+    parts = cohort.parts
+    room = CACHE if parts.device.type == "cpu" else MEMORY
+    size: int = getattr(torch, parts.recipe.dtype).itemsize
+    return max(LEAST, room // (_numbers_a_step(parts) * size))
+
+
+def _numbers_a_step(parts: Parts) -> int:
+    """About how many numbers a step of one run touches: weights, gradients and state, inputs, and outputs of layers."""
+    model = copy.deepcopy(parts.model)
+    outputs = 0
+
+    def count(module: nn.Module, given: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        nonlocal outputs
+        outputs += (output if isinstance(output, Tensor) else output[0]).numel()
+
+    for module in model.modules():
+        if next(module.children(), None) is None:
+            module.register_forward_hook(count)
+    batch = _batch(parts)
+    with torch.no_grad():
+        model.eval()(batch)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return 4 * weights + batch.numel() + 2 * outputs
+
+
+def _batch(parts: Parts) -> Tensor:
+    return parts.batches.inputs[: parts.batches.size]
 
 
 def _worth_recording(model: nn.Module, inputs: Tensor) -> bool:
@@ -62,8 +92,7 @@ class TogetherStack:
         self._weights = torch.cat([each.flatten(1) for each in parameters.values()], dim=1)
         self._model = vmappable(cohort.parts.model).train()
         self._moves = Moves(cohort, self._weights, self._shapes)
-        batches = cohort.parts.batches
-        self._recorded = _worth_recording(self._model, batches.inputs[: batches.size])
+        self._recorded = _worth_recording(self._model, _batch(cohort.parts))
         self._take(cohort)
 
     @property
