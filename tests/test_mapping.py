@@ -307,7 +307,7 @@ def test_the_sentences_name_the_counts_the_best_cell_and_the_fastest(bonus: Map)
     assert counts.endswith("diverged.")
     row, column = np.unravel_index(bonus.loss.argmin(), bonus.loss.shape)
     assert f"at lr = {bonus.x.values[column]:.4g} and momentum = {bonus.y.values[row]:.4g}." in best
-    assert f"{np.isfinite(bonus.steps).mean():.1%} of the runs came to a loss of 10" in fastest
+    assert f"{100 * np.isfinite(bonus.steps).mean():.3g} % of the runs came to a loss of 10" in fastest
     assert f"the first after {bonus.steps.min():,.0f} updates" in fastest
 
 
