@@ -225,8 +225,8 @@ def _begin(ray: Any, address: str | None, workers: int | None, place: str | None
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip().rstrip(".")
         raise RunError(
-            f"No Ray cluster answers at {ADDRESS}={address} ({reason}). Start one there with `ray start --head`, or "
-            f"unset {ADDRESS} to use this machine alone."
+            f"No Ray cluster answers at {ADDRESS}={address} ({reason}). Start one there with `ray start --head`, set "
+            f"RAY_AUTH_MODE=token if it asks for one, or unset {ADDRESS} to use this machine alone."
         ) from None
 
 
