@@ -38,7 +38,15 @@ NETWORKS = {
     "lstm": Recipe(**TOKENS, model="rnn", width=4, cell="lstm", **COMMON),
     "transformer": Recipe(**TOKENS, model="transformer", width=4, heads=2, depth=1, **COMMON),
     "transformer on vectors": Recipe(
-        **SEQUENCES, model="transformer", width=4, heads=2, norm="none", positions="sinusoidal", loss="mae", **COMMON
+        **SEQUENCES,
+        model="transformer",
+        width=4,
+        heads=2,
+        depth=1,
+        norm="none",
+        positions="sinusoidal",
+        loss="mae",
+        **COMMON,
     ),
 }
 
