@@ -7,8 +7,11 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 pytest.importorskip("numba")
@@ -109,3 +112,105 @@ def test_every_loss_makes_the_run_that_fit_makes(model, loss):
 
 def test_smoothed_labels_make_the_run_that_fit_makes():
     assert_equal([MLP.but(loss="cross_entropy", label_smoothing=0.1, lr=lr) for lr in (0.01, 0.1)])
+
+
+@pytest.mark.parametrize("base", [LINEAR, MLP.but(optimizer="adamw")], ids=["linear", "mlp"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clip_norm": 0.5},
+        {"clip_value": 0.01},
+        {"weight_decay": 0.3, "decay_exempt": "biases_and_norms"},
+        {"schedule": "cosine", "warmup": 5},
+        {"order": "replacement"},
+        {"order": "fixed"},
+        {"batch_size": "all"},
+        {"last_batch": "dropped"},
+        {"last_batch": "unweighted"},
+        {"init": "xavier_normal"},
+    ],
+    ids=str,
+)
+def test_every_setting_makes_the_run_that_fit_makes(base, changes):
+    varied = base.but(**changes)
+    shared = {name: changes[name] for name in changes if name in ("order", "batch_size", "last_batch")}
+    assert_equal([varied, base.but(**shared, lr=0.003, seed=3), varied.but(seed=4)])
+
+
+def test_layers_have_learning_rates_of_their_own():
+    assert_equal([MLP.but(layer_lrs="hidden.0=0.3,head=0.001"), MLP, MLP.but(layer_lrs="head.bias=0.2")])
+
+
+@pytest.mark.parametrize("base", [LINEAR, MLP], ids=["linear", "mlp"])
+def test_a_run_that_diverges_dies_at_the_step_where_fit_stops_and_leaves_its_neighbours_alone(base):
+    wild = base.but(optimizer="sgd", dtype="float32", data="employee_bonus", lr=1e12)
+    calm = wild.but(lr=1e-3)
+    cohort = cohort_of([calm, wild, calm.but(seed=1)])
+    stack = CompiledStack(cohort)
+    losses, _ = stack.advance(STEPS)
+    died = alone(wild).died
+    assert 1 < died < STEPS
+    assert stack.died.tolist() == [0, died, 0]
+    assert losses[died:, 1].isnan().all()
+    without = CompiledStack(cohort_of([calm, calm.but(seed=1)]))
+    assert torch.equal(without.advance(STEPS).losses, losses[:, [0, 2]])
+    for name, weight in without.parameters.items():
+        assert torch.equal(weight, stack.parameters[name][[0, 2]])
+
+
+@settings(max_examples=8)
+@given(cuts=st.lists(st.integers(1, 9), min_size=1, max_size=5), linear=st.booleans())
+def test_a_stack_is_the_same_to_the_bit_however_its_steps_are_cut(cuts, linear):
+    base = (LINEAR if linear else MLP).but(optimizer="adam", dtype="float32", clip_norm=1.0)
+    cohort = cohort_of([base.but(lr=lr, seed=seed) for lr in (0.01, 0.03) for seed in (0, 1)])
+    uncut, cut = CompiledStack(cohort), CompiledStack(cohort)
+    whole = uncut.advance(sum(cuts))
+    parts = [cut.advance(steps) for steps in cuts]
+    assert torch.equal(whole.losses, torch.cat([part.losses for part in parts]))
+    assert torch.equal(whole.norms, torch.cat([part.norms for part in parts]))
+    assert all(torch.equal(weight, cut.parameters[name]) for name, weight in uncut.parameters.items())
+
+
+@pytest.mark.parametrize("base", [LINEAR, MLP], ids=["linear", "mlp"])
+def test_runs_that_are_kept_go_on_as_if_the_others_were_there(base):
+    recipes = [
+        base.but(optimizer=optimizer, lr=lr, seed=seed)
+        for optimizer in ("adam", "sgd")
+        for lr in (0.001, 0.003)
+        for seed in (0, 1, 2)
+    ]
+    together, fewer = CompiledStack(cohort_of(recipes)), CompiledStack(cohort_of(recipes))
+    for stack in (together, fewer):
+        stack.advance(7)
+    kept = torch.tensor([10, 1, 4])
+    fewer.keep(kept)
+    assert torch.equal(together.advance(9).losses[:, kept], fewer.advance(9).losses)
+    assert torch.equal(together.died[kept], fewer.died)
+    for name, weight in together.parameters.items():
+        assert torch.equal(weight[kept], fewer.parameters[name])
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 200])
+def test_a_run_is_the_same_to_the_bit_whatever_lane_it_trains_in(count):
+    recipes = [LINEAR.but(optimizer="adam", dtype="float32", lr=float(lr)) for lr in np.geomspace(1e-3, 0.1, count)]
+    alone_in_its_stack = CompiledStack(cohort_of(recipes[-1:])).advance(STEPS).losses
+    assert torch.equal(CompiledStack(cohort_of(recipes)).advance(STEPS).losses[:, -1:], alone_in_its_stack)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        (Recipe(data="digits", model="cnn"), "only linear models and plain multi-layer perceptrons"),
+        (MLP.but(norm="batch"), "only linear models and plain multi-layer perceptrons"),
+        (MLP.but(dropout=0.1), "only linear models and plain multi-layer perceptrons"),
+        (MLP.but(residual=True), "only linear models and plain multi-layer perceptrons"),
+        (MLP.but(width=512), "more than 256 units"),
+        (MLP.but(optimizer="muon"), "muon works on whole matrices"),
+        (MLP.but(input_noise=0.1), "input noise"),
+        (MLP.but(micro_batch=8), "micro-batches"),
+        (LINEAR.but(loss="huber"), "the loss huber"),
+    ],
+    ids=str,
+)
+def test_what_is_not_compiled_says_why(recipe, reason):
+    assert reason in why_not(build(recipe), recipe)

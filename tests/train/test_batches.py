@@ -81,3 +81,12 @@ def test_input_noise_has_the_standard_deviation_asked_for_and_changes_with_the_e
     # the standard error of a standard deviation over n samples is sd / sqrt(2 n) = 0.0025
     assert first.std().item() == pytest.approx(0.5, abs=0.0125)
     assert not torch.equal(first, second)
+
+
+@given(SIZES, ORDERS, st.sampled_from(["weighted", "dropped"]), st.integers(0, 50), st.integers(1, 30))
+def test_the_rows_after_a_step_are_those_of_its_batches(sizes, order, last, step, steps):
+    batches = numbered(*sizes, order=order, last=last)
+    rows = batches.rows_after(step, steps)
+    assert rows.shape == (steps, batches.size)
+    for numbers, (_, targets) in zip(rows, batches.after(step), strict=False):
+        assert numbers[numbers >= 0].tolist() == targets.tolist()

@@ -35,6 +35,12 @@ def inner(function: Function) -> Function:
     return compiled
 
 
+def inlined(function: Function) -> Function:
+    """Like `inner`, for what is to be compiled anew for every call, with what is known there."""
+    compiled: Function = njit(**_OPTIONS, **_WITHOUT_WRAPPERS, forceinline=True)(unwrap(function))
+    return compiled
+
+
 def reordered(function: Function) -> Function:
     """Like `inner`, for sums that may be taken in any order."""
     options = _OPTIONS | {"fastmath": {"contract", "reassoc"}}

@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from descend.compiled._jit import arrays, calls, part
+from descend.compiled._jit import arrays, calls, inlined, part
 
 Numbers = NDArray[Any]
 
@@ -60,26 +60,34 @@ def mae(rows: int, lanes: int, outputs: Numbers, targets: Numbers, weight: float
 
 def cross_entropy(rows: int, lanes: int, outputs: Numbers, targets: Numbers, weight: float, losses: Numbers) -> None:
     """The mean cross-entropy of logits; its gradient is (softmax - one-hot) / rows."""
+    _cross_entropy(rows, lanes, outputs, targets, weight, losses)
+
+
+def cross_entropy_of_one(
+    rows: int, lanes: int, outputs: Numbers, targets: Numbers, weight: float, losses: Numbers
+) -> None:
+    """The same where `lanes` is 1, which the compiler knows here: it takes half the time without loops over them."""
+    _cross_entropy(rows, 1, outputs, targets, weight, losses)
+
+
+@inlined
+def _cross_entropy(rows: int, lanes: int, outputs: Numbers, targets: Numbers, weight: float, losses: Numbers) -> None:
     number = outputs.dtype.type
     share, scale = number(1 / rows), number(weight / rows)
     classes = targets.shape[1]
     top, total = np.empty(lanes, outputs.dtype), np.empty(lanes, outputs.dtype)
     losses[:] = 0
     for row in range(rows):
-        z = outputs[row, : classes * lanes]
-        top[:] = -np.inf
+        z = outputs[row]
+        top[:], total[:] = -np.inf, 0
         for k in range(classes):
             for lane in range(lanes):
                 top[lane] = max(top[lane], z[k * lanes + lane])
-        total[:] = 0
         for k in range(classes):
             for lane in range(lanes):
-                z[k * lanes + lane] -= top[lane]
-                losses[lane] -= targets[row, k] * z[k * lanes + lane]
-        for i in range(classes * lanes):
-            z[i] = math.exp(z[i])
-        for k in range(classes):
-            for lane in range(lanes):
+                logit = z[k * lanes + lane] - top[lane]
+                losses[lane] -= targets[row, k] * logit
+                z[k * lanes + lane] = math.exp(logit)
                 total[lane] += z[k * lanes + lane]
         for lane in range(lanes):
             losses[lane] += math.log(total[lane])
@@ -95,9 +103,10 @@ LOSSES: Final = {function.__name__: function for function in (mse, mae, cross_en
 
 
 @cache
-def loss(name: str, dtype: str) -> Any:
-    """The address of the compiled loss."""
-    return part(LOSSES[name], signature(dtype))
+def loss(name: str, dtype: str, *, lanes: bool = False) -> Any:
+    """The address of the compiled loss, for many runs side by side or for one."""
+    alone = {"cross_entropy": cross_entropy_of_one}
+    return part(LOSSES[name] if lanes else alone.get(name, LOSSES[name]), signature(dtype))
 
 
 @cache

@@ -158,7 +158,7 @@ class LanesTeam:
         self.died = np.zeros(self._runs, np.int64)
         self._functions = table(
             product.product(task.dtype),
-            losses.loss(task.loss, task.dtype),
+            losses.loss(task.loss, task.dtype, lanes=True),
             rules.rule(optimizer, task.dtype, lanes=True),
         )
         self._fill(own, range(self._runs))

@@ -143,7 +143,7 @@ class CompiledStack:
         done, batches = self.step, self._cohort.parts.batches
         if not self._order.shape[1]:
             of_seeds = self._cohort.batches
-            ahead = max(1, AHEAD // (len(of_seeds) * batches.size))
+            ahead = min(max(1, AHEAD // (len(of_seeds) * batches.size)), max(most, self._cohort.parts.steps - done))
             self._order = np.stack([of_seed.rows_after(done, ahead).numpy() for of_seed in of_seeds])
         steps = min(most, self._order.shape[1])
         order, self._order = np.ascontiguousarray(self._order[:, :steps]), self._order[:, steps:]
