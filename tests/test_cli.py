@@ -593,7 +593,7 @@ def complete(line: str) -> list[str]:
 
 
 def test_the_shell_completes_commands_flags_and_names(days: Path) -> None:
-    assert complete("descend re") == ["resume", "report"]
+    assert complete("descend re") == ["recommend", "resume", "report"]
     assert complete("descend train --optimizer ad") == ["adagrad", "adam", "adamw"]
     assert complete("descend train --batch") == ["--batch-size"]
     assert complete("descend train mo") == ["moons"]

@@ -240,7 +240,7 @@ class Map:
         if self.theory is None:
             return ""
         low, high = float(self.theory.pressure.min()), float(self.theory.pressure.max())
-        line = f"Theory: full-batch training diverges beyond a learning rate of {self.theory.formula}"
+        line = f"Theory: in the long run full-batch training diverges beyond a learning rate of {self.theory.formula}"
         if not low <= 1 <= high:
             line += f", which the whole map is {'below' if high < 1 else 'beyond'}"
         far = self.deviation

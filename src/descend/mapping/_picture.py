@@ -107,7 +107,8 @@ def _fill(
     """
     if not where.any():
         return
-    low, high = (float(end) for end in np.quantile(np.maximum(values[where], floor), (0.01, 0.99)))
+    shown = np.maximum(values[where], floor)
+    low, high = float(np.quantile(shown, 0.01, method="lower")), float(np.quantile(shown, 0.99, method="higher"))
     wide = low > 0 and high >= WIDE * low
     norm = LogNorm(low, high) if wide else Normalize(low, high if high > low else low + 1)
     image = _image(axes, np.maximum(values, low), where, norm=norm, cmap=colormaps["viridis"])

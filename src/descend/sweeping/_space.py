@@ -93,7 +93,7 @@ def scale_of(option: Option) -> Scale:
     if option.name in MEMORIES:
         return "logarithmic to one"
     positive = Positive in (option.kind, *get_args(option.kind))
-    return "logarithmic" if positive or option.name in ("weight_decay", "width") else "linear"
+    return "logarithmic" if positive or option.name in ("weight_decay", "width", "batch_size") else "linear"
 
 
 def option_of(recipe: Recipe, name: str) -> Option:
