@@ -80,7 +80,9 @@ def test_a_rule_of_ones_own_is_written_with_every_operation_it_takes():
         return torch.add(torch.addcdiv(param, chosen, bounded, value=0.5), grad, alpha=-0.1) - lr * (t - 1) / power, {}
 
     param, grad = np.linspace(-0.9, 0.8, 6), np.linspace(2, -2, 6)
-    expected, _ = step(torch.from_numpy(param.copy()), torch.from_numpy(grad), {}, 3, lr=0.2, power=torch.tensor(2.5))
+    expected, _ = step(
+        torch.from_numpy(param.copy()), torch.from_numpy(grad), {}, 3, lr=0.2, power=torch.tensor(2.5).double()
+    )
     written("mine", rule_of(step), lanes=False)(0, 6, 3, 0.2, np.array([0.2, 2.5]), param, grad, np.zeros((0, 6)))
     np.testing.assert_allclose(param, expected, rtol=1e-12)
 
@@ -127,6 +129,13 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path: Path):
     first, second = (in_a_process(COMPILE, XDG_CACHE_HOME=str(tmp_path)) for _ in range(2))
     assert int(first) == 1
     assert int(second) == 0
+
+
+def test_a_change_of_any_file_of_the_package_is_compiled_anew(tmp_path: Path):
+    changed = COMPILE.replace(
+        "with event", "from descend.compiled import _jit; _jit.sources = lambda: 'new'\nwith event"
+    )
+    assert [int(in_a_process(code, XDG_CACHE_HOME=str(tmp_path))) for code in (COMPILE, changed)] == [1, 1]
 
 
 def test_where_nothing_can_be_kept_rules_are_compiled_all_the_same(tmp_path: Path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from hashlib import sha256
 from inspect import unwrap  # tests wrap functions to check their arguments, which cannot be compiled
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -53,7 +55,7 @@ def entry(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     NUMBA_DISABLE_JIT is set."""
     if config.DISABLE_JIT:
         return function
-    compiled: Callable[..., Any] = njit(signature, cache=True, no_cfunc_wrapper=True, **_OPTIONS)(unwrap(function))
+    compiled: Callable[..., Any] = _kept_on_disk(function, signature, no_cfunc_wrapper=True)
     return compiled
 
 
@@ -65,13 +67,28 @@ def part(function: Callable[..., Any], signature: Any) -> Any:
     """
     if config.DISABLE_JIT:
         return function
-    compiled = njit(signature, cache=True, pipeline_class=_Apart, **_WITHOUT_WRAPPERS, **_OPTIONS)(unwrap(function))
+    compiled = _kept_on_disk(function, signature, pipeline_class=_Apart, **_WITHOUT_WRAPPERS)
     result = compiled.get_compile_result(signature)
     _kept.append(compiled)  # the machine code lives as long as its dispatcher
     return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
 
 
 _kept: Final[list[Any]] = []
+
+
+def _kept_on_disk(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
+    compiled = njit(**_OPTIONS, **options)(unwrap(function))
+    compiled.enable_caching()
+    # numba would look at the date of one file only, but what is compiled comes from several
+    compiled._cache._cache_file._source_stamp = sources()
+    compiled.compile(signature)
+    return compiled
+
+
+@cache
+def sources() -> str:
+    """SHA-256 of every file of this package: what is on disk is compiled anew when one has changed."""
+    return sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
 
 def calls(signature: Callable[[str], Any]) -> Callable[..., None]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from numba import types
 from numpy.typing import NDArray
 
+from descend.compiled import elementary
 from descend.compiled._jit import arrays, calls, part
 
 Numbers = NDArray[Any]
@@ -29,7 +30,7 @@ def leaky_relu(z: Numbers, slope: Numbers) -> None:
 
 def elu(z: Numbers, slope: Numbers) -> None:
     for i in range(len(z)):
-        below = math.exp(min(z[i], z[i] * 0))
+        below = elementary.exp(min(z[i], z[i] * 0))
         slope[i] = 1 if z[i] > 0 else below
         z[i] = z[i] if z[i] > 0 else below - 1
 
@@ -39,28 +40,28 @@ def gelu(z: Numbers, slope: Numbers) -> None:
     half, root, density = number(0.5), number(math.sqrt(0.5)), number(1 / math.sqrt(2 * math.pi))
     for i in range(len(z)):
         share = half + half * math.erf(z[i] * root)
-        slope[i] = share + z[i] * density * math.exp(-half * z[i] * z[i])
+        slope[i] = share + z[i] * density * elementary.exp(-half * z[i] * z[i])
         z[i] *= share
 
 
 def silu(z: Numbers, slope: Numbers) -> None:
     one = z.dtype.type(1)
     for i in range(len(z)):
-        share = one / (one + math.exp(-z[i]))
+        share = one / (one + elementary.exp(-z[i]))
         slope[i] = share * (one + z[i] * (one - share))
         z[i] *= share
 
 
 def tanh(z: Numbers, slope: Numbers) -> None:
     for i in range(len(z)):
-        z[i] = math.tanh(z[i])
+        z[i] = elementary.tanh(z[i])
         slope[i] = 1 - z[i] * z[i]
 
 
 def sigmoid(z: Numbers, slope: Numbers) -> None:
     one = z.dtype.type(1)
     for i in range(len(z)):
-        z[i] = one / (one + math.exp(-z[i]))
+        z[i] = one / (one + elementary.exp(-z[i]))
         slope[i] = z[i] * (one - z[i])
 
 
