@@ -65,7 +65,8 @@ class Map:
     - trained, if it came down and climbed less.
 
     On a quadratic, gradient descent below its limit never climbs. The heavy ball does where it swings around the
-    minimum: along an eigenvector whose lr lambda lies between (1 - sqrt(beta))^2 and (1 + sqrt(beta))^2.
+    minimum: along an eigenvector whose lr lambda lies between (1 - sqrt(beta))^2 and (1 + sqrt(beta))^2. A swing that
+    is in step with the evaluations goes unseen; evaluate_every=1 sees all.
     """
 
     recipe: Recipe  # what the cells share

@@ -34,6 +34,7 @@ COLOURS: Final = {"trained": PALETTE[0], "oscillated": PALETTE[4], "diverged": "
 LATE: Final = "#e4e4e4"  # not reached in time
 LINE: Final = PALETTE[1]
 TICKS: Final = 6
+SPREAD: Final = 3.0  # colours of numbers that are so many times apart are on a log scale: few are large
 CLOSE: Final = 1e-3  # an axis this short, as a share of its values, shows differences from one of them
 
 
@@ -101,7 +102,7 @@ def _fill(
     label: str,
     floor: float = 0.0,
 ) -> None:
-    """Colours for numbers, with their key; on a log scale where they span a decade.
+    """Colours for numbers, with their key; on a log scale where they are far apart.
 
     Those below `floor`, the lowest hundredth and the highest have the colour of the end: a few would dim all others.
     """
@@ -109,7 +110,7 @@ def _fill(
         return
     shown = np.maximum(values[where], floor)
     low, high = float(np.quantile(shown, 0.01, method="lower")), float(np.quantile(shown, 0.99, method="higher"))
-    wide = low > 0 and high >= WIDE * low
+    wide = low > 0 and high >= SPREAD * low
     norm = LogNorm(low, high) if wide else Normalize(low, high if high > low else low + 1)
     image = _image(axes, np.maximum(values, low), where, norm=norm, cmap=colormaps["viridis"])
     beyond = bool((values[where] < low).any()), bool((values[where] > high).any())
