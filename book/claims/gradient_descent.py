@@ -16,7 +16,7 @@ from torch.autograd.functional import hessian
 from book.claims import _shared
 from book.claims._shared import design as bonus
 from book.ledger import above, below, between, claim, exactly, near
-from descend import DATA, MODELS, OPTIMIZERS, SCHEDULES, Recipe, fit
+from descend import DATA, MODELS, OPTIMIZERS, SCHEDULES, Map, RangeTest, Recipe, fit, lr_range, outcomes, survey
 from descend.losses import mse
 from descend.models._shape import Shape
 from descend.monitors._monitor import Step
@@ -1084,6 +1084,201 @@ def adam_on_a_parabola(steps: int = 6000) -> np.ndarray[Any, Any]:
 def adam_edge() -> dict[str, float]:
     seen = adam_on_a_parabola()
     return {"first": seen[0], "late": float(np.median(seen[len(seen) // 2 :])), "peak": seen.max()}
+
+
+# --- maps -------------------------------------------------------------------------------------------------------------
+
+BALL = Recipe(optimizer="momentum", batch_size="all", steps=200)
+
+
+@cache
+def ball_map() -> Map:
+    """The heavy ball on the raw bonus data, 64 learning rates by 64 momenta: the map that the chapter draws."""
+    return survey(BALL, "lr=4e-3..0.02", "momentum=0..0.96")
+
+
+def borders(diverged: np.ndarray[Any, Any]) -> int:
+    """How many pairs of neighbours, of which one diverged and one did not, a map has: the length of its boundary."""
+    return int((diverged[1:] != diverged[:-1]).sum() + (diverged[:, 1:] != diverged[:, :-1]).sum())
+
+
+def doubling(drawn: Map) -> float:
+    """By what factor the boundary becomes longer, in cells, when a map has twice as many cells along each side."""
+    halves = [drawn.diverged[row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    return borders(drawn.diverged) / float(np.mean([borders(half) for half in halves]))
+
+
+@claim(
+    {
+        "runs": exactly(4096),
+        "wrong": near(2, abs=2),
+        "best_lr": near(0.0114, rel=0.05),
+        "best_momentum": near(0.937, abs=0.01),
+        "doubling": near(2, abs=0.15),
+    },
+    why="deterministic runs; a cell that theory's line cuts may fall to either side, and the best to the next",
+)
+def heavy_ball_map() -> dict[str, float]:
+    """The heavy ball on the raw data: runs, how many end on the other side of theory's line, and the lowest loss."""
+    drawn = ball_map()
+    row, column = np.unravel_index(drawn.loss.argmin(), drawn.loss.shape)
+    assert drawn.deviation is not None
+    return {
+        "runs": drawn.loss.size,
+        "wrong": drawn.deviation.wrong,
+        "best_lr": drawn.x.values[column],
+        "best_momentum": drawn.y.values[row],
+        "doubling": doubling(drawn),
+    }
+
+
+@claim(
+    {"percent": near(0.09, abs=0.006), "predicted": near(0.0916, abs=0.0001), "above": near(0.005, abs=0.006)},
+    why="rates are tried 0.005 % apart",
+)
+def map_boundary() -> dict[str, float]:
+    """The rates at which runs of 200 steps begin to end above their start, at ten momenta, from the limit (percent)."""
+    momenta, offsets = np.arange(10) / 10, np.arange(-0.2, 0.1001, 0.005) / 100
+    rates = [[(1 + offset) * (1 + beta) * raw_limit() for offset in offsets] for beta in momenta]
+    runs = outcomes([BALL.but(lr=lr, momentum=beta) for beta, row in zip(momenta, rates, strict=True) for lr in row])
+    first = runs.curve(0, "loss/train").y[0]
+    diverged = ~(runs.final("loss/train") <= first).reshape(len(momenta), -1)
+    from_limit = 100 * offsets[diverged.argmax(axis=1)]
+
+    def swing(beta: float) -> float:
+        """By what part of the limit a rate may be below it, if the swing is to be as large as at first after all."""
+        return (1 - beta) / (2 + 2 * beta) * math.log((1 + beta) / (1 - beta)) / BALL["steps"]
+
+    return {
+        "percent": -from_limit.min(),
+        "above": from_limit.max(),
+        "predicted": 100 * max(swing(beta) for beta in momenta),
+    }
+
+
+@claim(
+    {"highest": near(165, rel=0.01), "end": below(1e-5), "bound": near(361, rel=1e-6)},
+    why="a deterministic run in float32",
+)
+def below_the_limit() -> dict[str, float]:
+    """momentum 0.9, a thousandth below the limit: the highest loss and the last one, as shares of the first."""
+    lr = 0.999 * 1.9 * raw_limit()
+    loss = trained(**BALL.but(lr=lr, momentum=0.9, monitors="none").fields())["loss/batch"].y
+    return {"highest": loss.max() / loss[0], "end": loss[-1] / loss[0], "bound": (1.9 / 0.1) ** 2}
+
+
+ZOOMS = (1, 8, 64)
+
+
+@cache
+def net_maps() -> tuple[Map, ...]:
+    """A small tanh network by the learning rates of its two layers: all of the map, and two parts around a point."""
+    network = Recipe(
+        data="sines",
+        waves=1,
+        noise=0.0,
+        validation=0.0,
+        rows=8,
+        model="mlp",
+        depth=1,
+        width=8,
+        activation="tanh",
+        init="xavier_normal",
+        batch_size="all",
+        dtype="float64",
+        steps=100,
+        seed=1,
+    )
+    whole = survey(network, "lr@hidden.0=0.1..10:48", "lr@head=0.2..2:48")
+    return whole, *(whole.zoom(factor, around=(0.378, 0.72)) for factor in ZOOMS[1:])
+
+
+@claim(
+    {
+        "whole": near(2.9, abs=0.3),
+        "eighth": near(4.7, abs=0.5),
+        "last": near(2.1, abs=0.15),
+        "back": near(22, abs=3),
+    },
+    why="the loss of a cell near the boundary is sensitive to rounding, so single cells may change sides",
+    seeds="1",
+)
+def net_boundary() -> dict[str, float]:
+    """By what factor the network's boundary becomes longer with twice the cells along each side, at three zooms.
+
+    And in how many of the 48 columns a run trains although one at a lower rate of the head diverges.
+    """
+    diverged = net_maps()[0].diverged
+    longer = dict(zip(("whole", "eighth", "last"), map(doubling, net_maps()), strict=True))
+    return longer | {"back": int((diverged[:-1] & ~diverged[1:]).any(axis=0).sum())}
+
+
+# --- the learning-rate range test -------------------------------------------------------------------------------------
+
+
+@cache
+def bonus_range(dtype: str = "float32") -> RangeTest:
+    """The range test of gradient descent on the raw bonus data: `descend lr-range --batch-size all`."""
+    return lr_range(Recipe(batch_size="all", dtype=dtype))
+
+
+@claim(
+    {
+        "turn": near(2.0, rel=0.005),
+        "back": near(12.6, rel=0.005),
+        "bonus_turn": near(0.0095, rel=0.1),
+        "bonus_share": near(1.21, rel=0.1),
+        "bonus_lr": near(0.0048, rel=0.1),
+        "double_share": near(2.11, rel=0.05),
+        "double_lr": near(0.0041, rel=0.05),
+    },
+    why="walks whose rate rises by 0.2 % and by 5 % a step; in float32 the turn depends on how rounding falls",
+    seeds="0, 1, 2",
+)
+def range_test() -> dict[str, float]:
+    """lr lambda at which the error turns, and is back at its first size, on a parabola; the test on the raw data."""
+    rates = 1.1e-4 * 10 ** (np.arange(5201) / 1000)
+    error = np.cumsum(np.log(np.abs(1 - rates)))  # its logarithm, since it falls to 1e-466
+    turn = int(error.argmin())
+    single, double = bonus_range(), bonus_range("float64")
+    return {
+        "turn": rates[turn],
+        "back": rates[turn + int((error[turn:] >= 0).argmax())],
+        "bonus_turn": single.turn or math.nan,
+        "bonus_share": (single.turn or math.nan) / raw_limit(),
+        "bonus_lr": single.lr or math.nan,
+        "double_share": (double.turn or math.nan) / raw_limit(),
+        "double_lr": double.lr or math.nan,
+    }
+
+
+@claim(
+    {
+        "suggested": near(0.29, rel=0.15),
+        "suggested_loss": near(0.186, abs=0.03),
+        "best": near(0.56, rel=0.05),
+        "best_loss": near(0.169, abs=0.03),
+        "double_loss": above(1),
+    },
+    why="medians of three seeds on 359 rows, whose losses differ by a tenth; the best is one of a row of rates",
+    seeds="0, 1, 2",
+)
+def digits_range() -> dict[str, float]:
+    """SGD on the digits: the suggestion, the best of nine fixed rates, and validation losses after five epochs."""
+    recipe = Recipe(data="digits", model="mlp", optimizer="sgd", epochs=5, monitors="none")
+    suggested = lr_range(recipe).lr
+    assert suggested is not None
+    rates = [suggested, *(10 ** (k / 4) for k in range(-8, 1))]
+    runs = outcomes([recipe.but(lr=lr, seed=seed) for lr in rates for seed in range(3)])
+    losses = np.median(runs.final("loss/validation").reshape(-1, 3), axis=1)
+    best = int(losses[1:].argmin()) + 1
+    return {
+        "suggested": suggested,
+        "suggested_loss": losses[0],
+        "best": rates[best],
+        "best_loss": losses[best],
+        "double_loss": losses[best + 1],
+    }
 
 
 # --- schedules --------------------------------------------------------------------------------------------------------

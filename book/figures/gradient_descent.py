@@ -9,18 +9,37 @@ import torch
 from numpy.typing import NDArray
 
 from book.claims.gradient_descent import (
+    ZOOMS,
+    ball_map,
+    bonus_range,
     bonus_run,
     edge_run,
     errors,
     fitted,
     heavy_ball_of,
+    net_maps,
     rate_of,
     raw_limit,
     valley,
     walk,
 )
 from book.figures import figure
-from descend.plots._style import INK, Axes, Figure, canvas, colour, legend, log_where_wide, styled
+from descend.plots._style import (
+    INK,
+    Axes,
+    Figure,
+    Line2D,
+    ListedColormap,
+    LogNorm,
+    NullLocator,
+    canvas,
+    colormaps,
+    colour,
+    legend,
+    log_where_wide,
+    styled,
+    tick,
+)
 
 Floats = NDArray[np.float64]
 
@@ -152,4 +171,50 @@ def edge_of_stability() -> Figure:
     for panel in (above, below):
         panel.set_xlim(0, 2400)
     legend(drawing, lines)
+    return drawing
+
+
+@figure
+def heavy_ball_map() -> Figure:
+    return ball_map().draw()
+
+
+@figure
+@styled
+def network_map() -> Figure:
+    drawing, panels = canvas(1, 3, height=1.95)
+    norm, grey = LogNorm(0.02, 0.5), "#b0b0b0"
+    maps = net_maps()
+    for axes, drawn, factor in zip(panels, maps, ZOOMS, strict=True):
+        look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "none"}
+        axes.imshow(np.where(drawn.diverged, np.nan, drawn.loss), norm=norm, cmap=colormaps["viridis"], **look)
+        axes.imshow(np.where(drawn.diverged, 1.0, np.nan), cmap=ListedColormap([grey]), **look)
+        axes.grid(visible=False)
+        for axis, which in ((drawn.x, "x"), (drawn.y, "y")):
+            ends = [tick(float(f"{value:.3g}")) for value in (axis.values[0], axis.values[-1])]
+            getattr(axes, f"set_{which}ticks")([0, len(axis) - 1], labels=ends)
+            getattr(axes, f"{which}axis").set_minor_locator(NullLocator())
+        axes.set(title="the whole" if factor == 1 else f"× {factor}", xlabel="hidden layer's rate")
+    panels[0].set_ylabel("head's rate")
+    for axes, drawn, part in zip(panels, maps, maps[1:], strict=False):
+        x, y = (
+            np.interp([of.values[0], of.values[-1]], whole.values, np.arange(len(whole)))
+            for of, whole in ((part.x, drawn.x), (part.y, drawn.y))
+        )
+        axes.plot(x[[0, 1, 1, 0, 0]], y[[0, 0, 1, 1, 0]], color="white", linewidth=2.2)
+        axes.plot(x[[0, 1, 1, 0, 0]], y[[0, 0, 1, 1, 0]], color=colour(1), linewidth=1.2)
+    viridis = colormaps["viridis"]
+    keys = ((viridis(0.0), "loss 0.02"), (viridis(0.5), "0.1"), (viridis(1.0), "0.5"), (grey, "diverged"))
+    legend(drawing, [Line2D([], [], color=c, label=t, linestyle="none", marker="s", markersize=8) for c, t in keys])
+    return drawing
+
+
+@figure
+@styled
+def range_test() -> Figure:
+    drawing = bonus_range().figure()
+    (axes,) = drawing.axes
+    axes.axvline(raw_limit(), color=colour(3), linewidth=1.2)
+    where = {"rotation": 90, "ha": "right", "va": "top", "transform": axes.get_xaxis_transform()}
+    axes.text(raw_limit(), 0.98, "2/λmax", color=colour(3), **where)
     return drawing

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from book.figures import FOLDER, figures, same_drawing, save
 from book.ledger import Experiment, above, bands, below, between, exactly, experiments, near
@@ -86,6 +90,22 @@ def test_a_shifted_point_is_another_drawing_and_a_renamed_clip_is_not() -> None:
     coloured = drawing.replace("<path", '<path stroke="#6e7681"')
     assert same_drawing(coloured, coloured)
     assert not same_drawing(coloured, coloured.replace("6e7681", "6e7682"))
+
+
+def test_an_image_with_many_other_pixels_is_another_drawing_and_one_with_a_few_is_not() -> None:
+    def drawing(flipped: int, shade: int = 0) -> str:
+        pixels = np.full((20, 30, 4), 200, dtype=np.uint8)
+        pixels.reshape(-1, 4)[:flipped, 0] = 100
+        pixels[..., 1] += np.uint8(shade)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format="png")
+        return f'<image xlink:href="data:image/png;base64,\n{base64.b64encode(file.getvalue()).decode()}"/>'
+
+    assert same_drawing(drawing(0), drawing(6))
+    assert same_drawing(drawing(0), drawing(0, shade=5))
+    assert not same_drawing(drawing(0), drawing(7))
+    assert not same_drawing(drawing(0), drawing(0, shade=20))
+    assert not same_drawing(drawing(0), "<image/>")
 
 
 def test_bands_hold_what_they_say() -> None:
