@@ -200,15 +200,16 @@ def test_a_run_is_the_same_to_the_bit_whatever_lane_it_trains_in(count):
 @pytest.mark.parametrize(
     ("recipe", "reason"),
     [
-        (Recipe(data="digits", model="cnn"), "only linear models and plain multi-layer perceptrons"),
-        (MLP.but(norm="batch"), "only linear models and plain multi-layer perceptrons"),
-        (MLP.but(dropout=0.1), "only linear models and plain multi-layer perceptrons"),
-        (MLP.but(residual=True), "only linear models and plain multi-layer perceptrons"),
+        (Recipe(data="digits", model="cnn"), "Only linear models and plain multi-layer perceptrons"),
+        (MLP.but(norm="batch"), "Only linear models and plain multi-layer perceptrons"),
+        (MLP.but(dropout=0.1), "Only linear models and plain multi-layer perceptrons"),
+        (MLP.but(residual=True), "Only linear models and plain multi-layer perceptrons"),
         (MLP.but(width=512), "more than 256 units"),
         (MLP.but(optimizer="muon"), "muon works on whole matrices"),
-        (MLP.but(input_noise=0.1), "input noise"),
+        (MLP.but(input_noise=0.1), "Input noise"),
         (MLP.but(micro_batch=8), "micro-batches"),
-        (LINEAR.but(loss="huber"), "the loss huber"),
+        (MLP.but(non_finite="skip"), "non_finite = 'skip'"),
+        (LINEAR.but(loss="huber"), "The loss huber"),
     ],
     ids=str,
 )
