@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,9 +25,12 @@ ALONE = MOONS.but(dropout=0.5)  # a job of its own
 
 
 @pytest.fixture(scope="session")
-def session() -> Iterator[None]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
-    with _ray._session(workers=2) as (_, place):
+    with ExitStack() as undo:
+        with pytest.MonkeyPatch.context() as patch:  # workers that are killed leave a folder, here in one of pytest's
+            patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("workers")))
+            _, place = undo.enter_context(_ray._session(workers=2))
         assert signal.getsignal(signal.SIGTERM) is before
         yield
     assert place is not None
