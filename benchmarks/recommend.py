@@ -1,7 +1,7 @@
 """Which optimizer for which task: the table of recommended optimizers, measured, as Markdown.
 
 python benchmarks/recommend.py                    # four tasks, some minutes each on two cores
-python benchmarks/recommend.py rnn --json out     # one of them; all that was found goes to out/rnn.json
+python benchmarks/recommend.py rnn --out folder   # one of them; what was found goes to folder/rnn.json and rnn.svg
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def table(result: Recommendation) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(TASKS))
-    parser.add_argument("--json", type=Path, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     for name in arguments.tasks or TASKS:
         task = TASKS[name]
@@ -75,10 +75,10 @@ def main() -> None:
         result = recommend(entered(task.recipe, task.optimizers), **task.budget, progress=True)
         print(f"\n## {name}: {task.folklore}, they say\n\n`{task.recipe}`\n\n{table(result)}\n")
         print("\n".join(result.sentences), f"\n{time.perf_counter() - started:.0f} seconds.", flush=True)
-        if arguments.json:
-            arguments.json.mkdir(parents=True, exist_ok=True)
-            (arguments.json / f"{name}.json").write_text(json.dumps(result.facts))
-            result.figure().save(arguments.json / f"{name}.svg")
+        if arguments.out:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            (arguments.out / f"{name}.json").write_text(json.dumps(result.facts))
+            result.figure().save(arguments.out / f"{name}.svg")
 
 
 if __name__ == "__main__":

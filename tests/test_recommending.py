@@ -172,6 +172,18 @@ def test_a_window_ends_at_the_first_bad_learning_rate_and_not_at_a_good_one_beyo
     assert 1e-3 < window.low < 1e-2 < window.high < 1e-1
 
 
+def test_a_window_by_a_loss_that_nobody_reaches_is_empty_and_one_by_a_greater_loss_is_wider():
+    decades = np.linspace(-4, 0, 41) + np.zeros((3, 1))
+    losses = 0.1 * np.exp((decades + 2) ** 2)
+    empty, own, wide = (
+        window_of(10**decades, losses, (1e-4, 1.0), **of)
+        for of in ({"limit": 0.09}, {"tolerance": 0.5}, {"limit": 0.3})
+    )
+    assert empty.factor == 1
+    assert own.factor == pytest.approx(10 ** (2 * math.sqrt(math.log(1.5))), rel=0.05)
+    assert wide.factor == pytest.approx(10 ** (2 * math.sqrt(math.log(3))), rel=0.05)
+
+
 def test_a_window_that_reaches_the_end_of_the_range_says_so(in_world):
     result = in_world({"adam": bowl(-3, 0.1), "sgd": bowl(1, 0.2)}, lr_range=(1e-5, 10))
     assert result.windows["sgd"].edges

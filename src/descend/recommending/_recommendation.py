@@ -41,9 +41,17 @@ class Recommendation:
 
     @cached_property
     def windows(self) -> dict[str, Window]:
-        """The good learning rates of every contestant."""
+        """The good learning rates of every contestant: not far from the best that it can do itself."""
         return {
             label: window_of(one.lrs, one.tuned, self.lr_range, self.tolerance)
+            for label, one in self.contestants.items()
+        }
+
+    @cached_property
+    def reaching(self) -> dict[str, Window]:
+        """The learning rates of every contestant that come to the target, which is the same for all."""
+        return {
+            label: window_of(one.lrs, one.tuned, self.lr_range, limit=self.target)
             for label, one in self.contestants.items()
         }
 
@@ -197,9 +205,17 @@ class Recommendation:
             ],
         )
         costs = Table(
-            f"Learning rates whose loss is within {self.tolerance:.0%} of the best, and the cost of reaching a "
-            f"{self.kind} loss of {number(self.target)}",
-            ("", "learning rate", "good from", "to", "factor", *(standing.axis for standing in self.standings[1:])),
+            f"Learning rates with a loss within {self.tolerance:.0%} of the best one's, the factor of those that come "
+            f"to the target, a {self.kind} loss of {number(self.target)}, and the cost of that",
+            (
+                "",
+                "learning rate",
+                "good from",
+                "to",
+                "factor",
+                "to the target",
+                *(standing.axis for standing in self.standings[1:]),
+            ),
             [
                 (
                     label,
@@ -207,6 +223,7 @@ class Recommendation:
                     number(self.windows[label].low),
                     number(self.windows[label].high),
                     _width(self.windows[label]),
+                    _width(self.reaching[label]),
                     *(_reached(axis.costs[label]) for axis in self.standings[1:]),
                 )
                 for label in order
@@ -255,6 +272,12 @@ class Recommendation:
                         "factor": self.windows[label].factor,
                         "interval": list(self.windows[label].interval),
                         "reaches_the_end": self.windows[label].edges,
+                    },
+                    "reaching": {
+                        "low": self.reaching[label].low,
+                        "high": self.reaching[label].high,
+                        "factor": self.reaching[label].factor,
+                        "interval": list(self.reaching[label].interval),
                     },
                     "updates": one.updates.tolist(),
                     "seconds_per_update": one.paces.tolist(),
@@ -317,6 +340,8 @@ def _reached(costs: Floats) -> str:
 
 def _width(window: Window) -> str:
     least, most = window.interval
+    if window.low == window.high:
+        return "none"
     return f"{factor(window.factor)}{' or more' if window.edges else ''} ({factor(least)} to {factor(most)})"
 
 

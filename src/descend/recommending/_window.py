@@ -23,15 +23,14 @@ BOOTSTRAPS: Final = 1000
 
 @dataclass(frozen=True)
 class Window:
-    """Around the best learning rate, those whose loss is at most `limit`; at `edges` of the range it may go on.
+    """Around the best learning rate, those whose loss is low enough; at `edges` of the range it may go on.
 
     Of the median over repeats, on log axes between the learning rates that were drawn. The interval of the factor from
-    `low` to `high` is the bootstrap's, over repeats.
+    `low` to `high` is the bootstrap's, over repeats. Where even the best is not low enough, `low` is `high`.
     """
 
     low: float
     high: float
-    limit: float
     interval: tuple[float, float]
     edges: bool
 
@@ -45,19 +44,24 @@ def window_of(
     lrs: Float64[np.ndarray, "repeats configurations"],
     losses: Float64[np.ndarray, "repeats configurations"],
     lr_range: tuple[float, float],
-    tolerance: float,
+    tolerance: float = TOLERANCE,
+    limit: float | None = None,
 ) -> Window:
-    """The window of good learning rates of one contestant."""
+    """The window of losses of at most `limit`, or, where that is not given, up to `tolerance` above the best one."""
     grid, curves = curves_of(lrs, losses, lr_range)
-    low, high, limit = _span(grid, np.median(curves, axis=0), tolerance)
+
+    def span(curve: Floats) -> tuple[float, float]:
+        most = float(curve.min()) + math.log1p(tolerance) if limit is None else float(logs(np.array([limit]))[0])
+        return _span(grid, curve, most)
+
+    low, high = span(np.median(curves, axis=0))
     draw = np.random.default_rng(0)
     again = curves[draw.integers(0, len(curves), (BOOTSTRAPS, len(curves)))]
-    spans = (_span(grid, curve, tolerance) for curve in np.median(again, axis=1))
-    widths = [end - begin for begin, end, _ in spans]
+    widths = [end - begin for begin, end in map(span, np.median(again, axis=1))]
     tail = (1 - CONFIDENCE) / 2
     least, most = np.exp(np.quantile(widths, (tail, 1 - tail)))
     edges = bool(low == grid[0] or high == grid[-1])
-    return Window(math.exp(low), math.exp(high), math.exp(limit), (float(least), float(most)), edges)
+    return Window(math.exp(low), math.exp(high), (float(least), float(most)), edges)
 
 
 def curves_of(
@@ -72,15 +76,16 @@ def curves_of(
     return grid, np.array([np.interp(grid, *curve) for curve in drawn])
 
 
-def _span(grid: Floats, curve: Floats, tolerance: float) -> tuple[float, float, float]:
-    """Where a curve first rises above its lowest value by log(1 + tolerance), on either side, and that limit."""
+def _span(grid: Floats, curve: Floats, limit: float) -> tuple[float, float]:
+    """Where a curve first rises above a limit, on either side of its lowest value."""
     best = int(curve.argmin())
-    limit = float(curve[best]) + math.log1p(tolerance)
+    if curve[best] > limit:
+        return float(grid[best]), float(grid[best])
     above = np.flatnonzero(curve > limit)
     left, right = above[above < best], above[above > best]
     low = _crossing(grid, curve, int(left[-1]), 1, limit) if len(left) else float(grid[0])
     high = _crossing(grid, curve, int(right[0]), -1, limit) if len(right) else float(grid[-1])
-    return low, high, limit
+    return low, high
 
 
 def _crossing(grid: Floats, curve: Floats, outside: int, towards: int, limit: float) -> float:
