@@ -7,9 +7,7 @@ import dataclasses
 import math
 import threading
 import time
-from abc import abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -61,16 +59,23 @@ class Endings(NamedTuple):
     best_step: Numbers
 
 
-class Witness(AbstractContextManager["Witness"]):
-    """Who is told what happens to the runs of a chunk, step after step; `runs` are their numbers in the chunk."""
+class Witness:
+    """Who is told what happens to the runs of a chunk, step after step, and of what it does not care for does nothing.
 
-    watches: bool  # whether it wants to be told of steps, with what the monitors measure
+    `runs` are their numbers in the chunk. A witness is a context, which ends with the chunk, or with what went wrong.
+    """
 
-    @abstractmethod
+    watches = False  # whether it wants to be told of steps, with what the monitors measure
+
+    def __enter__(self) -> Witness:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Let go of what was opened for the chunk."""
+
     def begin(self, weights: Weights, values: Mapping[str, Floats], judge: Judge) -> None:
         """All runs stand before their first step; `values` is the first evaluation, [runs]."""
 
-    @abstractmethod
     def stepped(
         self,
         runs: Numbers,
@@ -82,25 +87,20 @@ class Witness(AbstractContextManager["Witness"]):
     ) -> None:
         """Runs made the first `made` [runs] of `steps`, having seen `examples` [steps]; the rest is [steps, runs]."""
 
-    @abstractmethod
     def evaluated(
         self, runs: Numbers, step: int, examples: int, seconds: Floats, values: Mapping[str, Floats], weights: Weights
     ) -> None:
         """Some runs were evaluated: values and weights are [runs]."""
 
-    @abstractmethod
     def died(self, runs: Numbers, steps: Numbers, seconds: Floats, losses: Floats, weights: Weights) -> None:
         """Runs could not take a step, with these weights before it; the losses were those of the step's batch."""
 
-    @abstractmethod
     def monitor_failed(self, step: int, sentence: str) -> None:
         """A monitor is switched off for all runs."""
 
-    @abstractmethod
     def ended(self, runs: Numbers, endings: Endings, weights: Weights, tested: Mapping[str, Floats]) -> None:
         """Runs are over; `tested` is how good they are on the test split, where there is one."""
 
-    @abstractmethod
     def advanced(self, run_steps: int, /) -> object:
         """For a progress bar."""
 

@@ -137,16 +137,11 @@ def outcomes(recipes: Sequence[Recipe], *, progress: bool = False, workers: int 
 class _Tally(Witness):
     """The witness that keeps evaluations and deaths, and nothing else."""
 
-    watches = False
-
     def __init__(self, chunk: Cohort, tick: Tick) -> None:
         self.chunk = chunk
         self._tick = tick
         self.dead, self.steps = np.zeros(len(chunk), dtype=np.int64), np.zeros(len(chunk), dtype=np.int64)
         self._rows: list[tuple[int, Numbers, Mapping[str, Floats]]] = []
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     @classmethod
     def of_fit(cls, one: Cohort) -> _Tally | None:
@@ -169,17 +164,6 @@ class _Tally(Witness):
     def begin(self, weights: Weights, values: Mapping[str, Floats], judge: Judge) -> None:
         self._rows.append((0, np.arange(len(self.chunk)), values))
 
-    def stepped(
-        self,
-        runs: Numbers,
-        made: Numbers,
-        steps: Floats,
-        examples: Floats,
-        seconds: Floats,
-        values: Mapping[str, Floats],
-    ) -> None:
-        pass
-
     def evaluated(
         self, runs: Numbers, step: int, examples: int, seconds: Floats, values: Mapping[str, Floats], weights: Weights
     ) -> None:
@@ -187,9 +171,6 @@ class _Tally(Witness):
 
     def died(self, runs: Numbers, steps: Numbers, seconds: Floats, losses: Floats, weights: Weights) -> None:
         self.dead[runs] = steps
-
-    def monitor_failed(self, step: int, sentence: str) -> None:
-        pass
 
     def advanced(self, run_steps: int, /) -> object:
         return self._tick(run_steps)
