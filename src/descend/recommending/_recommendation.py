@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CLOSE: Final = 0.05  # more loss than the least, which a wider window makes up for; no difference alone may be ignorance
 
+WIDER: Final = 1.5  # times the leader's window: what counts as wider
+
 AXES: Final = ("loss", "updates", "seconds")
 """What contestants are compared by: the loss of the fresh runs, and their costs of reaching the target."""
 
@@ -97,10 +99,12 @@ class Recommendation:
 
     @property
     def best(self) -> str:
-        """Which to take: the widest window among those with hardly more loss than the least, and no different."""
+        """Which to take: the least loss, or hardly more and no different if the window is clearly wider."""
         standing = self.standings[0]
+        leader = str(standing.leader)
         close = [label for label in standing.tied if standing.ratios[label].mean <= 1 + CLOSE]
-        return max([str(standing.leader), *close], key=lambda label: self.windows[label].factor)
+        widest = max([leader, *close], key=lambda label: self.windows[label].factor)
+        return widest if self.windows[widest].factor > WIDER * self.windows[leader].factor else leader
 
     # --- in words -----------------------------------------------------------------------------------------------------
 
