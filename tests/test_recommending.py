@@ -237,6 +237,13 @@ def test_one_repeat_cannot_tell_a_difference_from_chance(in_world):
     assert result.tables
 
 
+def test_too_few_repeats_are_told(in_world):
+    everyone = {name: bowl(-3, 0.1) for name in ("adam", "adamw", "lion", "sgd")}
+    few, enough = in_world(everyone, repeats=3), in_world(everyone, repeats=10)
+    assert any("With 3 repeats and 12 comparisons only differences of" in sentence for sentence in few.sentences)
+    assert not any("standard deviations" in sentence for sentence in enough.sentences)
+
+
 def test_a_wider_window_makes_up_for_hardly_more_loss_but_not_for_ignorance(in_world):
     def wide(least: float) -> Callable[[Recipe], float]:
         return lambda recipe: least * math.exp((math.log10(recipe.options["lr"]) + 3) ** 2 / 9 + 0.2 * noise(recipe))
