@@ -314,7 +314,7 @@ def in_memory(case: Case, count: int, *, optimizers: Sequence[str], workers: int
 
 def vectorised(case: Case, count: int, **how: Any) -> Measured:
     """The same without the compiled lane."""
-    with mock.patch("descend.sweeping.compiled.why_not", return_value="the benchmark wants it so"):
+    with mock.patch("descend.sweeping._drive.not_compiled", return_value="the benchmark wants it so"):
         return in_memory(case, count, **how)
 
 

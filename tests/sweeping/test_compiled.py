@@ -21,8 +21,9 @@ from descend.catalog import OPTIMIZERS
 from descend.models._layers import ACTIVATIONS
 from descend.optim import clip_by_norm, clip_by_value, global_norm
 from descend.sweeping._cohort import Cohort, cohorts
-from descend.sweeping.compiled import LOSSES, CompiledStack, why_not
+from descend.sweeping.compiled import CompiledStack
 from descend.train.build import build
+from descend.train.compiled import LOSSES, why_not
 from descend.train.non_finite import healthy
 
 LINEAR = Recipe(data="employee_bonus", monitors="none", dtype="float64", lr=0.01)

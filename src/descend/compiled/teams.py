@@ -100,12 +100,23 @@ def _regions(sizes: Sequence[int], own: Own) -> Int64[np.ndarray, "regions 3"]:
 class NetworkTeam:
     """Networks that are trained one after the other."""
 
-    def __init__(self, task: Task, optimizer: str, own: Own, tensors: Sequence[Float[np.ndarray, "runs ..."]]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        optimizer: str,
+        own: Own,
+        tensors: Sequence[Float[np.ndarray, "runs ..."]],
+        state: Sequence[Sequence[Float[np.ndarray, "runs ..."]]] = (),
+    ) -> None:
+        """`state` is what the optimizer keeps, as many tensors as there are weights and biases for each name; of runs
+        that have made no step, nothing."""
         runs = len(own.seeds)
         self._task, self._own = task, own
         self._layout = network.layout_of(task.widths)
         self._params = network.weights_in(self._layout, tensors)
         self._state = np.zeros((runs, len(trace(OPTIMIZERS[optimizer]).state), self._params.shape[1]), task.dtype)
+        for slot, kept in enumerate(state):
+            self._state[:, slot] = network.weights_in(self._layout, kept)
         self._regions = _regions(self._sizes(), own)
         self.died = np.zeros(runs, np.int64)
         self._functions = table(
@@ -131,6 +142,11 @@ class NetworkTeam:
 
     def tensors(self) -> list[Numbers]:
         return [view.copy() for view in network.views_of(self._layout, self._params)]
+
+    def state(self) -> list[list[Numbers]]:
+        """What the optimizer keeps: as many tensors as there are weights and biases, for each name."""
+        slots = np.ascontiguousarray(self._state.transpose(1, 0, 2))
+        return [network.views_of(self._layout, slot) for slot in slots]
 
     def keep(self, runs: Sequence[int], seeds: Numbers, schedules: Numbers) -> None:
         self._own = replace(self._own.pick(runs), seeds=seeds, schedules=schedules)

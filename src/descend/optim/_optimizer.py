@@ -142,6 +142,12 @@ class RuleOptimizer(torch.optim.Optimizer):
     def state(self, state: defaultdict[Tensor, dict[str, Any]]) -> None:
         self.__dict__["state"] = state
 
+    def put(self, state: Mapping[Tensor, dict[str, Any]]) -> None:
+        """Take over the state of the parameters in flat buffers, each as `state` shows it."""
+        for flats, _ in self._layouts:
+            for flat in flats:
+                flat.load(state)
+
     @property
     def _kept(self) -> defaultdict[Tensor, dict[str, Any]]:
         kept: defaultdict[Tensor, dict[str, Any]] = self.__dict__["state"]  # where torch's __setstate__ puts it

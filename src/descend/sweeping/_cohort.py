@@ -191,12 +191,12 @@ def cohorts(recipes: Sequence[Recipe], lane_of: Callable[[Parts, Recipe], tuple[
             torch.manual_seed(first.seed)
             parts = build(first, loaded[data])
         ways: dict[tuple[Lane, str], list[int]] = {}
-        answers: dict[object, tuple[Lane, str]] = {}
+        answers: dict[str, tuple[Lane, str]] = {}
         for number in numbers:
-            kind = tuple(recipes[number][name] for name in ("optimizer", "decay_exempt", "layer_lrs"))
-            if kind not in answers:
-                answers[kind] = lane_of(parts, recipes[number])
-            ways.setdefault(answers[kind], []).append(number)
+            optimizer = recipes[number].optimizer  # of what runs have of their own, all that a lane may refuse
+            if optimizer not in answers:
+                answers[optimizer] = lane_of(parts, recipes[number])
+            ways.setdefault(answers[optimizer], []).append(number)
         for (lane, why), members in ways.items():
             ordered = sorted(members, key=lambda number: recipes[number].optimizer)
             found.append(Cohort(tuple(recipes[number] for number in ordered), tuple(ordered), parts, lane, why))

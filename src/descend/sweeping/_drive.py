@@ -22,6 +22,7 @@ from descend.sweeping._cohort import Cohort, Lane
 from descend.sweeping._measure import Judge, Watcher, watched_at_once
 from descend.sweeping._stack import Losses, Stack
 from descend.train.build import Parts
+from descend.train.compiled import why_not as not_compiled
 
 LONGEST: Final = 2_000_000  # run-steps between two looks at whether somebody wants to stop: a second or so
 
@@ -107,7 +108,7 @@ class Witness:
 
 def lane_of(parts: Parts, recipe: Recipe) -> tuple[Lane, str]:
     """The fastest lane that takes a recipe, and why no faster one does."""
-    if not (slower := compiled.why_not(parts, recipe)):
+    if not (slower := not_compiled(parts, recipe)):
         return "compiled", ""
     if not (slowest := together.why_not(parts, recipe)):
         return "together", slower

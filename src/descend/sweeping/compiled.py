@@ -6,76 +6,34 @@ networks one after the other, while each stays in the cache. See `descend.compil
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Shaped
-from torch import Tensor, nn
+from jaxtyping import Int64, Shaped
+from torch import Tensor
 
 from descend.catalog import OPTIMIZERS
-from descend.compiled._trace import UntraceableError, trace
+from descend.compiled._trace import trace
 from descend.data._dataset import Split
-from descend.models.mlp import MLP
-from descend.recipe import Recipe
 from descend.run import Floats
 from descend.sweeping._cohort import Cohort
 from descend.sweeping._measure import Judge, Stacked
 from descend.sweeping._stack import Losses
-from descend.train.build import Parts, loss_name, parameter_groups
+from descend.train.build import loss_name
+from descend.train.compiled import exceptions_of, targets_of, task_of, tensor_names
 
 if TYPE_CHECKING:
     from descend.compiled.teams import Feed, Own, Task, Team  # starts numba, which takes half a second
 
-LOSSES: Final = ("mse", "mae", "cross_entropy")
-WIDEST: Final = 256  # units: with 256 a step takes 0.7 times as long as torch's by hand, with 512 1.2 and with 1024 3
 AHEAD: Final = 500_000  # examples whose order is drawn at once: 4 MB, and many steps of a few seeds
-
-
-def why_not(parts: Parts, recipe: Recipe) -> str:
-    """Why a run cannot be compiled, in a sentence; empty where it can."""
-    if importlib.util.find_spec("numba") is None:
-        return "Compiled loops need numba: pip install 'descend[fast]'."
-    if parts.device.type != "cpu":
-        return f"Compiled loops run on the CPU, and this model is on {parts.device}."
-    layers = _layers(parts.model)
-    if not layers:
-        return "Only linear models and plain multi-layer perceptrons are compiled."
-    if max(layer.out_features for layer in layers.values()) > WIDEST:
-        return f"With more than {WIDEST} units, torch is as fast as compiled loops."
-    if (loss := loss_name(recipe, parts.dataset)) not in LOSSES:
-        return f"The loss {loss} is not compiled."
-    if parts.dataset.class_weights is not None:
-        return "Losses with class weights are not compiled."
-    if recipe.input_noise:
-        return "Input noise is drawn anew for every row of every epoch."
-    if recipe.micro_batch is not None and recipe.micro_batch < parts.batches.size:
-        return "Batches that are accumulated from micro-batches are not compiled."
-    if recipe.non_finite != "stop":
-        return f"With non_finite = '{recipe.non_finite}' a run may leave out steps that the runs beside it make."
-    try:
-        trace(OPTIMIZERS[recipe.optimizer])
-    except UntraceableError as error:
-        return f"The optimizer {recipe.optimizer} {error}."
-    return ""
 
 
 def runs_at_once(cohort: Cohort) -> int:
     """How many runs of a cohort to train in one stack: all that a few dozen megabytes hold."""
     numbers = sum(parameter.numel() for parameter in cohort.parts.model.parameters())
     return max(16, min(4096, 4_000_000 // numbers))
-
-
-def _layers(model: nn.Module) -> dict[str, nn.Linear]:
-    """The layers of a plain dense network, by name and in order; none where it is something else."""
-    leaves = {name: module for name, module in model.named_modules() if not list(module.children())}
-    if isinstance(model, MLP):
-        plain = not model.residual and all(type(extra) is nn.Identity for extra in (*model.norms, *model.dropouts))
-    else:
-        plain = all(isinstance(leaf, nn.Linear | nn.Flatten) for leaf in leaves.values())
-    return {name: leaf for name, leaf in leaves.items() if isinstance(leaf, nn.Linear)} if plain else {}
 
 
 class CompiledStack:
@@ -85,9 +43,9 @@ class CompiledStack:
         self.step = 0
         self.died = torch.zeros(len(cohort), dtype=torch.int64)
         self._cohort = cohort
-        self._task = _task(cohort.parts)
+        self._task = task_of(cohort.parts)
         self._clips = cohort.limits is not None
-        self._names = [name for layer in _layers(cohort.parts.model) for name in _tensors_of(layer)]
+        self._names = tensor_names(cohort.parts.model)
         self._teams = list(_teams(cohort, self._task, self._names))
         self._order = np.empty((0, 0, self._task.batch), np.int64)  # [seeds, steps ahead, batch]
 
@@ -157,13 +115,13 @@ class CompiledJudge(Judge):
     def __init__(self, cohort: Cohort) -> None:
         super().__init__(cohort)
         self._parts = cohort.parts
-        self._names = [name for layer in _layers(cohort.parts.model) for name in _tensors_of(layer)]
+        self._names = tensor_names(cohort.parts.model)
 
     def on(self, split: Split, parameters: Stacked, buffers: Stacked) -> dict[str, Floats]:
         from descend.compiled.judging import judged
 
         recipe, classes = self._parts.recipe, self._parts.dataset.task == "classification"
-        targets = _targets(self._parts, split)
+        targets = targets_of(self._parts, split)
         tensors = [parameters[name].numpy() for name in self._names]
         activation, loss = str(recipe.options.get("activation", "identity")), loss_name(recipe, self._parts.dataset)
         found = judged(split.inputs.flatten(1).numpy(), targets.numpy(), classes, activation, loss, tensors)
@@ -176,36 +134,6 @@ class CompiledJudge(Judge):
 def _span(places: Int64[np.ndarray, " members"]) -> slice | Int64[np.ndarray, " members"]:
     """Places next to each other as a slice, into which numpy copies four times as fast."""
     return slice(int(places[0]), int(places[-1]) + 1) if (np.diff(places) == 1).all() else places
-
-
-def _tensors_of(layer: str) -> tuple[str, str]:
-    return (f"{layer}.weight", f"{layer}.bias") if layer else ("weight", "bias")
-
-
-def _task(parts: Parts) -> Task:
-    """What all runs of a cohort share."""
-    from descend.compiled.teams import Task
-
-    split, recipe = parts.dataset.train, parts.recipe
-    layers = list(_layers(parts.model).values())
-    return Task(
-        split.inputs.flatten(1).numpy(),
-        _targets(parts, split).numpy(),
-        (layers[0].in_features, *(layer.out_features for layer in layers)),
-        str(recipe.options.get("activation", "identity")),
-        loss_name(recipe, parts.dataset),
-        parts.batches.size,
-    )
-
-
-def _targets(parts: Parts, split: Split) -> Float[Tensor, "rows outputs"]:
-    """The targets of some rows; of classes the shares that the loss wants, one-hot or smoothed."""
-    if parts.dataset.task == "regression":
-        return split.targets
-    classes = len(parts.dataset.classes)
-    smoothing = float(parts.recipe.options.get("label_smoothing") or 0)
-    one_hot = nn.functional.one_hot(split.targets, classes).to(split.inputs.dtype)
-    return one_hot * (1 - smoothing) + smoothing / classes
 
 
 def _teams(cohort: Cohort, task: Task, names: list[str]) -> Iterator[tuple[Int64[np.ndarray, " members"], Team]]:
@@ -241,7 +169,7 @@ def _own(some: Cohort, places: Int64[np.ndarray, " members"], cohort: Cohort, na
         if kind == ("none", ""):
             continue
         if kind not in known:
-            known[kind] = _exceptions(recipe, cohort.parts.model, names)
+            known[kind] = exceptions_of(recipe, cohort.parts.model, names)
         for tensor, exceptions in enumerate(known[kind]):
             lrs[run, tensor] = exceptions.get("lr", lrs[run, tensor])
             if "weight_decay" in exceptions:
@@ -257,14 +185,3 @@ def _own(some: Cohort, places: Int64[np.ndarray, " members"], cohort: Cohort, na
         cohort.seed_number.numpy()[places],
         cohort.schedule_number.numpy()[places],
     )
-
-
-def _exceptions(recipe: Recipe, model: nn.Module, names: list[str]) -> list[dict[str, Any]]:
-    """For each tensor, the learning rate that it has of its own, and `weight_decay` where it is exempt from it."""
-    number = {id(parameter): names.index(name) for name, parameter in model.named_parameters()}
-    found: list[dict[str, Any]] = [{} for _ in names]
-    for group in parameter_groups(recipe, model):
-        own = {name: value for name, value in group.items() if name == "lr" or (name == "weight_decay" and value == 0)}
-        for parameter in group["params"]:
-            found[number[id(parameter)]] = own
-    return found

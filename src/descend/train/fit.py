@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from descend.recipe import Recipe
 from descend.run import Recorder, Run, new_folder, run_folder
 from descend.train import checkpoint
 from descend.train.build import Parts, build
+from descend.train.compiled import CompiledLoop
 from descend.train.evaluate import evaluate, judge
 from descend.train.facts import beginning, facts_of
 from descend.train.non_finite import buffers_of, healthy
@@ -185,6 +187,8 @@ class _Trainer:
         self.saved_at = time.perf_counter()
         self.scalars: dict[float, Tensor] = {}
         self.predictions: dict[str, object] = {}  # facts of the last evaluation that are not noted yet
+        self.loop: CompiledLoop | None = None  # where the run is long and the network plain
+        self.refused = 0  # the step that it could not take
         # a batch that is skipped must not leave its mark on running statistics
         self.statistics = list(self.model.buffers()) if self.recipe.non_finite == "skip" else []
 
@@ -193,7 +197,10 @@ class _Trainer:
         try:
             self._go_on() if resuming else self._begin()
             while self.at.ending is None:
-                self._steps()
+                if self.loop and self.at.step + 1 != self.refused and not self.observer.due(self.at.step + 1):
+                    self._many_steps(self.loop)
+                else:
+                    self._steps()
             self._end(self.at.ending)
         except BaseException as error:
             with contextlib.suppress(OSError, DescendError):  # on a full disk even this cannot be written
@@ -258,7 +265,39 @@ class _Trainer:
             self.recorder.log(at.step, at.examples, at.seconds, values)
             self.bar(at.step, batch_loss, now)
             self._evaluate_and_save(now)
+            if self.loop:
+                return  # which goes on from here
             clock = time.perf_counter()
+
+    def _many_steps(self, loop: CompiledLoop) -> None:
+        """Steps up to whatever is due next, by a compiled loop. A step that it refuses is for `_steps` to look at."""
+        if self._over():
+            return
+        at, parts, every = self.at, self.parts, self.recipe.checkpoint_every
+        most = min(loop.at_once, parts.steps - at.step)
+        ends = (parts.evaluate_every, every) if every else (parts.evaluate_every,)
+        most = min(most, *(each - at.step % each for each in ends))
+        most = next((ahead for ahead in range(1, most) if self.observer.due(at.step + 1 + ahead)), most)
+        started = time.perf_counter()
+        made = loop.advance(at.step, most)
+        now, count = time.perf_counter(), len(made.losses)
+        if count < most:
+            self.refused = at.step + count + 1
+        steps = np.arange(at.step + 1, at.step + count + 1)
+        rates = parts.lr * np.array([parts.schedule(int(step) - 1) for step in steps])
+        values = {"loss/batch": made.losses, "lr/0": rates}
+        if made.norms is not None:
+            values["clip/norm_before"] = made.norms
+        clock = np.linspace(at.seconds, at.seconds + now - started, count + 1)[1:]
+        self.recorder.log_many(steps * 1.0, at.examples + np.cumsum(made.rows) * 1.0, clock, values)
+        at.step, at.examples, at.seconds = (
+            at.step + count,
+            at.examples + int(made.rows.sum()),
+            at.seconds + now - started,
+        )
+        if count:
+            self.bar(at.step, float(made.losses[-1]), now)
+            self._evaluate_and_save(now)
 
     def _pieces(self, inputs: Tensor, targets: Tensor) -> Iterable[tuple[Tensor, Tensor, Tensor | None, float]]:
         """A batch's micro-batches: inputs, targets, what their mean loss counts in the gradient, and in the loss."""
@@ -314,8 +353,10 @@ class _Trainer:
 
     def _begin(self) -> None:
         """Start a new run: note what is trained, and how good it is before the first update."""
+        self.loop = None if self.team else CompiledLoop.of(self.parts)
         for kind, details in beginning(self.parts).items():
-            self.recorder.note(kind, 0, **details)
+            lane = {"lane": "compiled"} if self.loop and kind == "started" else {}
+            self.recorder.note(kind, 0, **details | lane)
         first = self._evaluate()
         self._note_facts(**facts_of(self.parts, first["loss/train"]))
         if self.recipe.non_finite == "rewind":
@@ -323,7 +364,9 @@ class _Trainer:
 
     def _go_on(self) -> None:
         """Continue from the newest good checkpoint, or from the beginning where none was written yet."""
+        lane = ""
         for note in Run(self.recorder.folder).notes("started"):
+            lane = note.details.get("lane", "")
             if note.details["data"] != self.parts.fingerprint():
                 raise RunError(
                     f"The data of run {self.recorder.folder} has changed since it began, so to resume would mix two "
@@ -337,6 +380,7 @@ class _Trainer:
             self.recorder.note("resumed", 0, sentence="Resumed from the beginning, before a checkpoint was written.")
             self._begin()
         else:
+            self.loop = None if self.team else CompiledLoop.of(self.parts, lane)
             self._restore(saved.state)
             self.recorder.restart(after=self.at.step)
             passed_over = " ".join(saved.damaged)

@@ -110,6 +110,9 @@ class Unwritten:
     def log(self, *_: Any) -> None:
         pass
 
+    def log_many(self, *_: Any) -> None:
+        pass
+
     def note(self, *_: Any, **details: Any) -> None:
         pass
 
