@@ -19,7 +19,7 @@ from descend.errors import CheckpointError, DescendError, RunError
 from descend.facts.non_finite import locate
 from descend.optim._clip import clip_by_norm, clip_by_value, global_norm
 from descend.recipe import Recipe
-from descend.run import Floats, Recorder, Run, new_folder, run_folder
+from descend.run import Recorder, Run, new_folder, run_folder
 from descend.train import checkpoint
 from descend.train.build import Parts, build
 from descend.train.compiled import CompiledLoop
@@ -288,7 +288,7 @@ class _Trainer:
         values = {"loss/batch": made.losses, "lr/0": rates}
         if made.norms is not None:
             values["clip/norm_before"] = made.norms
-        clock: Floats = np.linspace(at.seconds, at.seconds + now - started, count + 1)[1:]
+        clock = np.linspace(at.seconds, at.seconds + now - started, count + 1, dtype=np.float64)[1:]
         self.recorder.log_many(steps * 1.0, at.examples + np.cumsum(made.rows) * 1.0, clock, values)
         at.step, at.examples, at.seconds = (
             at.step + count,
