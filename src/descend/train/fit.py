@@ -288,13 +288,12 @@ class _Trainer:
         values = {"loss/batch": made.losses, "lr/0": rates}
         if made.norms is not None:
             values["clip/norm_before"] = made.norms
-        clock = np.linspace(at.seconds, at.seconds + now - started, count + 1, dtype=np.float64)[1:]
-        self.recorder.log_many(steps * 1.0, at.examples + np.cumsum(made.rows) * 1.0, clock, values)
-        at.step, at.examples, at.seconds = (
-            at.step + count,
-            at.examples + int(made.rows.sum()),
-            at.seconds + now - started,
-        )
+        clock = np.linspace(at.seconds, at.seconds + now - started, count + 1)[1:]
+        examples = at.examples + np.cumsum(made.rows)
+        self.recorder.log_many(steps.astype(np.float64), examples.astype(np.float64), clock, values)
+        at.step += count
+        at.examples += int(made.rows.sum())
+        at.seconds += now - started
         if count:
             self.bar(at.step, float(made.losses[-1]), now)
             self._evaluate_and_save(now)
