@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any, Final
 from descend.errors import RunBusyError, RunError
 
 LOCK: Final = "lock"
+OPEN_FILES: Final = 10_240  # the most that every system allows a process; often it begins with 256 or 1,024
 
 
 def write_atomically(file: Path, content: bytes, durable: bool = True) -> None:
@@ -106,6 +108,19 @@ def _locked(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def many_open_files() -> Iterator[int]:
+    """Let this process have as many files open as it may, at most OPEN_FILES unless it could before: how many."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (OPEN_FILES if limit == resource.RLIM_INFINITY else limit for limit in limits)
+    allowed = max(soft, min(hard, OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, limits[1]))
+    try:
+        yield allowed
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from descend import Recipe, Run, RunError, Sweep, fit, grid, load_model, outcomes, sweep
-from descend.sweeping import _pool
+from descend import Recipe, RecipeError, Run, RunError, Sweep, fit, grid, load_model, outcomes, sweep
+from descend.files import many_open_files
+from descend.sweeping import _pool, _sweep
+from descend.sweeping._cohort import Cohort
 from descend.sweeping._drive import Witness, drive
 
 MOONS = Recipe(data="moons", rows=60, model="mlp", width=8, epochs=12, dtype="float64", monitor_every=4)
@@ -173,6 +176,43 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         sweep([MOONS], runs=tmp_path, name="run")
     with pytest.raises(RunError, match="at least one recipe"):
         sweep([], runs=tmp_path)
+
+
+def test_the_name_of_a_refused_sweep_is_free_again(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="nosuch"):
+        sweep([MOONS.but(layer_lrs="nosuch=0.1")], runs=tmp_path, name="typo")
+    assert not (tmp_path / "typo").exists()
+    assert len(sweep([MOONS], runs=tmp_path, name="typo").runs) == 1
+    with pytest.raises(RunError, match="a sweep of other recipes"):
+        sweep([MOONS.but(layer_lrs="nosuch=0.1")], runs=tmp_path, name="typo")
+    assert (tmp_path / "typo").exists()
+
+
+def test_a_sweep_needs_no_more_open_files_than_the_system_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def counted(chunk: Cohort, witness: Witness, asked: threading.Event) -> None:
+        sizes.append(len(chunk))
+        drive(chunk, witness, asked)
+
+    monkeypatch.setattr(_pool, "drive", counted)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))  # raised while 40 runs have more than 100 files open
+    try:
+        assert len(sweep(grid(MOONS, seed=range(40)), runs=tmp_path, workers=1).runs) == 40
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (100, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert max(sizes) > 12
+    sizes.clear()
+    with many_open_files() as files:
+        pass
+    monkeypatch.setattr(_sweep, "FILES", (files - _sweep.SPARE) // 6)  # as if there were room for six runs
+    sweep(grid(MOONS, seed=range(40)), runs=tmp_path, workers=2)
+    assert sizes
+    assert max(sizes) <= 3
 
 
 def test_standings_rank_configurations_by_the_median_over_seeds(tmp_path: Path) -> None:

@@ -37,11 +37,13 @@ def train_all(
     *,
     progress: bool = False,
     workers: int | None = None,
+    at_once: int | None = None,
 ) -> Trained:
     """Train every recipe in the fastest lane that takes it: chunks over threads, then run by run what is left.
 
     `witness(chunk, tick)` makes the one who is told of a chunk; `alone(cohort, asked)` trains the runs of a cohort that
-    none of the lanes takes. Torch's own threads are set to one, since every core has a chunk of its own.
+    none of the lanes takes. Torch's own threads are set to one, since every core has a chunk of its own. Of the runs of
+    chunks no more than `at_once` are in training at a time, or one for each worker.
     """
     started = time.perf_counter()
     workers = workers or cores()
@@ -49,7 +51,13 @@ def train_all(
         groups = cohorts(recipes, lane_of)
         total = sum(len(group) * group.parts.steps for group in groups)
         torch.set_num_threads(1)
-        chunks = [chunk for group in groups if group.lane != "alone" for chunk in group.chunks(size_of(group, workers))]
+        most = max(1, at_once // workers) if at_once else len(recipes)
+        chunks = [
+            chunk
+            for group in groups
+            if group.lane != "alone"
+            for chunk in group.chunks(min(most, size_of(group, workers)))
+        ]
         with progress_bar("training", total, shown=progress) as bar:
             done = 0
             counting = threading.Lock()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from descend.sweeping._pool import Tick
 from descend.train import checkpoint
 from descend.train.build import Loss, Parts, optimizer_of
 from descend.train.facts import beginning, data_facts, facts_of
+
+FILES: Final = 8
+"""That a run has open at most while it is recorded: its lock, its notes, and a file for each kind of rows."""
 
 
 class Record(Witness):

@@ -15,13 +15,13 @@ from typing import Final, Literal
 import numpy as np
 
 from descend.catalog import Value
-from descend.errors import RunError
-from descend.files import write_atomically
+from descend.errors import DescendError, RunError
+from descend.files import many_open_files, write_atomically
 from descend.recipe import PARTS, Recipe
 from descend.run import Floats, Run, new_folder, run_folder
 from descend.sweeping._cohort import Cohort
 from descend.sweeping._pool import Tick, Trained, train_all
-from descend.sweeping._record import Record
+from descend.sweeping._record import FILES, Record
 from descend.train.fit import fit
 
 PLAN: Final = "sweep.json"
@@ -29,6 +29,8 @@ PLAN: Final = "sweep.json"
 
 MEASURES: Final = ("loss/validation", "loss/train", "accuracy/validation", "r2/validation")
 """What a table says of every run, as far as it was measured; the first that was is what runs are ranked by."""
+
+SPARE: Final = 128  # files that the rest of the process may have open while runs are recorded
 
 DONE: Final = ("finished", "non-finite", "early stopped", "target reached")
 """How runs end that need not be trained again."""
@@ -129,12 +131,17 @@ def sweep(
         shutil.rmtree(folder / names[place], ignore_errors=True)
     folders = [folder / names[place] for place in wanted]
     some = [recipes[place] for place in wanted]
-    if on == "ray" and some:
-        from descend.sweeping._ray import train_on_ray
+    try:
+        if on == "ray" and some:
+            from descend.sweeping._ray import train_on_ray
 
-        trained = train_on_ray(some, folders, progress=progress, workers=workers)
-    else:
-        trained = train_here(some, folders, progress=progress, workers=workers)
+            trained = train_on_ray(some, folders, progress=progress, workers=workers)
+        else:
+            trained = train_here(some, folders, progress=progress, workers=workers)
+    except DescendError:
+        if not any((folder / run).exists() for run in names):  # refused before a run began: the name is free again
+            shutil.rmtree(folder)
+        raise
     return Sweep(folder, tuple(recipes), tuple(names), trained)
 
 
@@ -153,7 +160,9 @@ def train_here(
                 asked.set()
                 return
 
-    return train_all(recipes, witness, alone, progress=progress, workers=workers)
+    with many_open_files() as files:
+        at_once = (files - SPARE) // FILES
+        return train_all(recipes, witness, alone, progress=progress, workers=workers, at_once=at_once)
 
 
 def _done(folder: Path) -> bool:
