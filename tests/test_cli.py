@@ -28,6 +28,7 @@ from descend.cli._main import COMMANDS, EXAMPLES
 from descend.cli._main import descend as cli
 from descend.cli.compare import variants
 from descend.cli.list import CATALOGS
+from descend.cli.sweep import at_random, on_grid
 from descend.recipe import CORE, PARTS, Recipe
 from descend.run import Recorder, Run, Series, list_runs
 from descend.train.fit import fit
@@ -314,6 +315,11 @@ def test_names_with_commas_in_a_text_field_are_no_variants() -> None:
     assert [recipe.monitors for recipe in made.values()] == ["accuracy,grad_norm"] * 2
 
 
+def test_learning_rates_of_layers_are_one_value() -> None:
+    made = variants({"layer_lrs": "hidden.0=0.1,head=0.01", "lr": "0.1,0.2"}, {}, {})
+    assert [recipe.layer_lrs for recipe in made.values()] == ["hidden.0=0.1,head=0.01"] * 2
+
+
 def test_flags_without_commas_change_the_three_ways_to_descend() -> None:
     made = variants({"lr": "0.001"}, {}, descend.comparison.BATCH_SIZES)
     assert {label: recipe.batch_size for label, recipe in made.items()} == {
@@ -353,6 +359,24 @@ def test_the_recipes_of_two_runs_are_two_variants(days: Path) -> None:
 def test_compare_takes_a_data_set_or_a_file_as_train_does(days: Path, source: str, data: str) -> None:
     told = json.loads(ok(f"compare {source} --lr 0.001,0.005 --epochs 2 --seeds 1 --json --name by-{data}"))
     assert [each["recipe"]["data"] for each in told["runs"]] == [data, data]
+
+
+def test_a_grid_holds_each_configuration_once() -> None:
+    rates = on_grid({"lr": "0.1,0.1"}, Recipe())
+    assert rates == on_grid({"lr": "0.1"}, Recipe()) == [Recipe(lr=0.1)]
+    layers = {"data": "moons", "model": "mlp", "layer_lrs": "hidden.0=0.1,head=0.01"}
+    assert on_grid(layers, Recipe()) == at_random(layers, Recipe(), 3, 0) == [Recipe(**layers)]
+    assert set(at_random({"lr": "0.1,0.2"}, Recipe(), 50, 0)) == {Recipe(lr=0.1), Recipe(lr=0.2)}
+
+
+def test_the_json_of_a_sweep_has_a_number_for_every_run(days: Path) -> None:
+    line = "sweep moons --model mlp --rows 60 --steps 3 --lr 0.1,1e300 --seeds 2 --name numbers"
+    best, worst = json.loads(ok(f"{line} --json"))["standings"]
+    assert (best["recipe"]["lr"], best["seeds"], best["diverged"]) == (0.1, [0, 1], 0)
+    assert best["values"]["loss/validation"] == [
+        Run(f"runs/numbers/{run}").last("loss/validation") for run in best["runs"]
+    ]
+    assert (worst["values"]["loss/train"], worst["diverged"]) == (["Infinity"] * 2, 2)
 
 
 def test_existing_runs_are_compared_without_training(days: Path) -> None:
@@ -520,6 +544,11 @@ def test_a_report_stands_in_the_folder_of_the_run_unless_told_otherwise(days: Pa
         ("compare --seed 3", "A comparison takes the seeds 0, 1, ...: say how many with --seeds"),
         ("compare moons-mlp-sgd-001", "A comparison needs at least two variants"),
         ("compare moons-mlp-sgd-001 --lr 1", "Give runs to compare, or flags to train with, but not both."),
+        ("compare --lr 0.1,0.1", "A comparison needs two variants: give values with commas"),
+        ("sweep --lr 1e-3..1", "--lr is 1e-3..1: say how many values, as in 1e-3..1:16"),
+        ("sweep --lr 1e-3..1:0", "--lr is 1e-3..1:0: a range has at least one value."),
+        ("sweep --random 4 --lr 1e-3..1:8", "--lr is 1e-3..1:8, but --random draws from 1e-3..1."),
+        ("sweep --lr 0.1,0.2 --device cuda:99", "device is 'cuda:99', which cannot be used here"),
         ("data", "Missing argument 'SOURCE'. Name one of adding, "),
         ("data moons --out moons.txt", "--out writes a CSV, so call it moons.csv rather than moons.txt."),
         ("data moons --lr 0.1", "There is no flag --lr. "),

@@ -15,7 +15,7 @@ from descend.cli._fields import RecipeCommand, every_option, fields_of, given
 from descend.cli._print import print_json, print_table
 from descend.cli._runs import overview
 from descend.errors import MissingExtraError
-from descend.recipe import CORE, PARTS, Recipe, options_of
+from descend.recipe import CORE, PARTS, LayerRates, Recipe, options_of
 
 if TYPE_CHECKING:
     import descend.comparison
@@ -76,6 +76,8 @@ def command(
         out = out or result.runs[0].folder / "comparison.html"
     else:
         recipes = variants(fields, {_label(file): Recipe.load(file) for file in files}, comparison.BATCH_SIZES)
+        if len(recipes) < 2:
+            raise click.UsageError("A comparison needs two variants: give values with commas, such as --lr 0.01,0.1.")
         if not quiet:
             click.echo(f"Training {' | '.join(recipes)}, with {seeds} seed{'s' * (seeds > 1)} each.", err=True)
         result = comparison.compare(recipes, seeds=seeds, runs=runs, name=name, progress=not quiet)
@@ -92,26 +94,36 @@ def variants(
     fields: Mapping[str, str], bases: Mapping[str, Recipe], default: Mapping[str, Recipe]
 ) -> Mapping[str, Recipe]:
     """Every combination of the values with commas, on every base, by what sets it apart."""
-    text = {option.name for option in every_option() if option.kind is str and option.name not in PARTS}
-    values = {name: [value] if name in text else value.split(",") for name, value in fields.items()}
+    values = {name: values_of(name, text) for name, text in fields.items()}
     varied = [name for name in values if len(values[name]) > 1]
     bases = bases or ({"": Recipe()} if varied else default)
-    combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
     made: dict[str, Recipe] = {}
-    for (label, base), fields in itertools.product(bases.items(), combinations):
-        owned = _owned(fields, base, combinations)
-        words = [owned[name] if name in PARTS else f"{name}={owned[name]}" for name in varied if name in owned]
-        words = [label, *words] if len(bases) > 1 else words
-        made.setdefault(", ".join(words) or label, base.but(**owned))
-    if len(made) < 2:
-        raise click.UsageError("A comparison needs two variants: give values with commas, such as --lr 0.01,0.1.")
+    for label, base in bases.items():
+        somewhere = _somewhere(base, values)
+        for chosen in itertools.product(*values.values()):
+            owned = _owned(dict(zip(values, chosen, strict=True)), base, somewhere)
+            words = [owned[name] if name in PARTS else f"{name}={owned[name]}" for name in varied if name in owned]
+            words = [label, *words] if len(bases) > 1 else words
+            made.setdefault(", ".join(words) or label, base.but(**owned))
     return made
 
 
-def _owned(fields: Mapping[str, str], base: Recipe, combinations: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def values_of(name: str, text: str) -> list[str]:
+    """The values of a flag: those between its commas, but for a flag whose value is a text that may have commas."""
+    whole = any(option.name == name and option.kind in (str, LayerRates) for option in every_option())
+    return [text] if whole and name not in PARTS else text.split(",")
+
+
+def _somewhere(base: Recipe, values: Mapping[str, Sequence[str]]) -> Collection[str]:
+    """The options that some combination of the parts among `values` has."""
+    parts = {name: words for name, words in values.items() if name in PARTS}
+    chosen = (dict(zip(parts, words, strict=True)) for words in itertools.product(*parts.values()))
+    return {option for words in chosen for option in _options(base, words)}
+
+
+def _owned(fields: Mapping[str, str], base: Recipe, somewhere: Collection[str]) -> dict[str, str]:
     """The fields that a variant has; one that no variant has stays, for the recipe to refuse."""
     has = _options(base, fields)
-    somewhere = {name for other in combinations for name in _options(base, other)}
     return {name: value for name, value in fields.items() if name in CORE or name in has or name not in somewhere}
 
 

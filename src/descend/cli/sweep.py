@@ -12,7 +12,7 @@ import click
 from descend.cli._command import INTERRUPTED, flag, json_flag, quiet_flag, runs_flag
 from descend.cli._fields import RecipeCommand, Source, fields_of, given
 from descend.cli._print import number, print_json, print_table
-from descend.cli.compare import variants
+from descend.cli.compare import values_of, variants
 from descend.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -96,22 +96,24 @@ def on_grid(fields: Mapping[str, str], base: Recipe) -> list[Recipe]:
             raise click.UsageError(
                 f"{flag(name)} is {text}: say how many values, as in {text}:16, or draw some with --random."
             )
+        if not int(found["count"]):
+            raise click.UsageError(f"{flag(name)} is {text}: a range has at least one value.")
         low, high = _bounds(name, found)
         typed[name] = ",".join(map(str, spaced(_owner(name, fields, base), name, low, high, int(found["count"]))))
-    if not any("," in text for text in typed.values()):
-        return [base.but(**typed)]
     return list(variants(typed, {"": base}, {}).values())
 
 
 def at_random(fields: Mapping[str, str], base: Recipe, trials: int, seed: int) -> list[Recipe]:
-    """Configurations drawn from the ranges and choices."""
+    """Configurations drawn from the ranges and choices, each of them once."""
     from descend.sweeping._space import sample
 
     ranges: dict[str, Sequence[object]] = {}
     for name, text in fields.items():
         found = RANGE.fullmatch(text)
-        ranges[name] = _bounds(name, found) if found else text.split(",")
-    return sample(base, trials, seed=seed, **ranges)
+        if found and found["count"]:
+            raise click.UsageError(f"{flag(name)} is {text}, but --random draws from {text.rpartition(':')[0]}.")
+        ranges[name] = _bounds(name, found) if found else values_of(name, text)
+    return list(dict.fromkeys(sample(base, trials, seed=seed, **ranges)))
 
 
 def _bounds(name: str, found: re.Match[str]) -> tuple[float, float]:
@@ -137,21 +139,36 @@ def _owner(name: str, fields: Mapping[str, str], base: Recipe) -> Recipe:
 def _show(result: Sweep, *, quiet: bool, as_json: bool) -> None:
     """Print how it went: who did best, by configuration, and how the runs were trained."""
     standings = result.standings
-    columns, rows = _table(result, standings)
     if as_json:
         facts = {"folder": str(result.folder), "seconds": result.trained.seconds, "interrupted": result.interrupted}
         lanes = [{"lane": lane, "why": why, "runs": count} for lane, why, count in result.trained.lanes]
-        print_json(facts | {"lanes": lanes, "standings": [dict(zip(columns, row, strict=True)) for row in rows]})
+        print_json(facts | {"lanes": lanes, "standings": [_values(standing) for standing in standings]})
         return
     if quiet:
         return
-    print_table(columns, rows[:SHOWN], f"{len(standings)} configurations, best first")
+    columns, rows = _table(result, standings)
+    print_table(columns, rows[:SHOWN], f"{_counted(len(standings), 'configuration')}, best first")
     if len(rows) > SHOWN:
         click.echo(f"... and {len(rows) - SHOWN} more.")
     if len({standing.recipe.optimizer for standing in standings}) > 1:
         first = {standing.recipe.optimizer: row for standing, row in reversed(list(zip(standings, rows, strict=True)))}
         print_table(columns, [row for row in rows if row in first.values()], "The best of each optimizer")
     click.echo("\n".join(_sentences(result)))
+
+
+def _values(standing: Standing) -> dict[str, Any]:
+    """A configuration in plain values: those of its measures are one for each run, that is for each seed."""
+    return {
+        "recipe": {name: value for name, value in standing.recipe.fields().items() if name != "seed"},
+        "runs": [run.name for run in standing.runs],
+        "seeds": [run.recipe.seed for run in standing.runs],
+        "values": {name: values.tolist() for name, values in standing.values.items()},
+        "diverged": standing.died,
+    }
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _table(result: Sweep, standings: Sequence[Standing]) -> tuple[list[str], list[tuple[object, ...]]]:
@@ -185,13 +202,16 @@ def _sentences(result: Sweep) -> list[str]:
     trained: Trained = result.trained
     count = sum(runs for _, _, runs in trained.lanes)
     told = (
-        [f"Trained {count:,} runs in {trained.seconds:.1f} s."] if count else ["All runs had ended: nothing to train."]
+        [f"Trained {_counted(count, 'run')} in {trained.seconds:.1f} s."]
+        if count
+        else ["All runs had ended: nothing to train."]
     )
     words = {"compiled": "by a compiled loop", "together": "at once, vectorised", "alone": "one by one"}
     for lane, why, runs in trained.lanes:
         told.append(f"  {runs:,} {words[lane]}{f': {why}' if why else '.'}")
     if result.interrupted:
         left = len(result) - len(result.runs)
-        told.append(f"Interrupted: {left:,} runs are left. The same command with --name {result.folder.name} goes on.")
+        goes_on = f"the same command with --name {result.folder.name} goes on."
+        told.append(f"Interrupted, with {_counted(left, 'run')} left: {goes_on}")
     told.append(f"The runs are in {result.folder}: `descend report {result.folder.name}` shows them.")
     return told
