@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import descend
-from book.claims import above, below, claim, exactly, near
+from benchmarks.recommend import TASKS
+from benchmarks.same import told_apart
+from book import ROOT
+from book.claims import above, below, between, claim, exactly, near
 from book.claims._shared import design, walk
+from book.ledger import Band
 from descend import OPTIMIZERS, Recipe
 from descend.data.employee_bonus import employee_bonus
 from descend.optim import UpdateRule, clip_by_norm, clip_by_value
+from descend.recommending._recommend import entered
 
 ROUNDING = "a closed form; float64 rounds"
 ITERATES = "a deterministic path in float64; the band is a change of the last digit shown"
@@ -1086,3 +1093,123 @@ def protocol() -> dict[str, float]:
             found[f"{task}_{name}_best"] = min(medians)
             found[f"{task}_{name}_good"] = sum(one < threshold for one in medians)
     return found
+
+
+# --- tuned alike, many times ------------------------------------------------------------------------------------------
+
+RECORDED: Final = json.loads((ROOT / "benchmarks" / "results" / "recommend.json").read_text(encoding="utf-8"))
+"""What `benchmarks/recommend.py` found for each of its four tasks; `make nightly` finds it again."""
+
+REPEATED: Final = (
+    "rounding, so a processor, moves single runs: a loss or a ratio may lie in its 95 % interval over repeats, an "
+    "interval's end half its width away, a factor in its bootstrap interval; behind or not, one may change sides that "
+    "is within a tenth of chance's edge; a target, the median of one optimizer's runs, within a tenth"
+)
+
+
+def recorded(task: str, *more: str) -> dict[str, Band]:
+    """Bands around what was recorded of a task: losses, windows that come to the target, who is behind, the target.
+
+    more: of what else, as `measured` names it.
+    """
+    contestants = RECORDED[task]["contestants"]
+    found: dict[str, Band] = {}
+    for name, one in contestants.items():
+        loss, low, high = one["loss"]["mean"], one["loss"]["low"], one["loss"]["high"]
+        found |= {
+            f"{name}_loss": between(low, high),
+            f"{name}_low": between(_short(low * low / loss), loss),
+            f"{name}_high": between(loss, _short(high * high / loss)),
+        }
+        if one["reaching"]["low"] < one["reaching"]["high"]:
+            found[f"{name}_factor"] = between(*one["reaching"]["interval"])
+        if f"{name}_own" in more:
+            found[f"{name}_own"] = between(*one["window"]["interval"])
+        if f"{name}_times" in more:
+            times = one["loss_against_the_least"]
+            found[f"{name}_times"] = between(times["low"], times["high"])
+        if f"{name}_score" in more:
+            found[f"{name}_score"] = near(_short(100 * one["accuracy/validation"]), abs=1)
+    ratios = [one["loss_against_the_least"] for one in contestants.values() if one["loss_against_the_least"]]
+    certainly, perhaps = (sum(ratio["low"] > edge for ratio in ratios) for edge in (1.1, 0.9))
+    target = RECORDED[task]["target"]
+    return found | {"behind": between(certainly - 0.5, perhaps + 0.5), "target": near(target, rel=0.1)}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+@cache
+def measured(task: str) -> Mapping[str, float]:
+    """Losses with intervals, factors of learning rates and scores, by optimizer; how many are behind; the target."""
+    one = TASKS[task]
+    result = descend.recommend(entered(one.recipe, one.optimizers), **one.budget)
+    told = [ratio.different for ratio in result.standing("loss").ratios.values()]
+    found: dict[str, float] = {"behind": sum(told), "target": result.target}
+    for name, facts in result.facts["contestants"].items():
+        found |= {
+            f"{name}_loss": facts["loss"]["mean"],
+            f"{name}_low": facts["loss"]["low"],
+            f"{name}_high": facts["loss"]["high"],
+            f"{name}_factor": facts["reaching"]["factor"],
+            f"{name}_own": facts["window"]["factor"],
+            f"{name}_times": facts["against_the_least"].get("loss", {"mean": 1.0})["mean"],
+            f"{name}_score": 100 * float(np.mean(facts[result.score])),
+        }
+    return found
+
+
+ALIKE: Final = {
+    "mlp": recorded("mlp", "muon_score", "adam_score", "adam_times", "nesterov_times"),
+    "cnn": recorded("cnn", "adam_times"),
+    "rnn": recorded("rnn", "sgd_own", "rmsprop_times", "sgd_times"),
+    "transformer": recorded("transformer", "adam_times", "rmsprop_times", "momentum_times", "sgd_times"),
+}
+"""The bands, by task: each key is one that `measured` has."""
+
+
+@claim(ALIKE["mlp"], why=REPEATED, seeds="0 to 9 to tune, 10 to 39 fresh", slow=True)
+def recommend_mlp() -> dict[str, float]:
+    """`descend.recommend` among nine optimizers, for an MLP on digits."""
+    return {key: measured("mlp")[key] for key in ALIKE["mlp"]}
+
+
+@claim(ALIKE["cnn"], why=REPEATED, seeds="0 to 7 to tune, 8 to 23 fresh", slow=True)
+def recommend_cnn() -> dict[str, float]:
+    """The same among the five that folklore names, for a CNN on digits."""
+    return {key: measured("cnn")[key] for key in ALIKE["cnn"]}
+
+
+@claim(ALIKE["rnn"], why=REPEATED, seeds="0 to 7 to tune, 8 to 23 fresh", slow=True)
+def recommend_rnn() -> dict[str, float]:
+    """The same for an LSTM on the adding problem."""
+    return {key: measured("rnn")[key] for key in ALIKE["rnn"]}
+
+
+@claim(ALIKE["transformer"], why=REPEATED, seeds="0 to 7 to tune, 8 to 23 fresh", slow=True)
+def recommend_transformer() -> dict[str, float]:
+    """The same for a small transformer on characters."""
+    return {key: measured("transformer")[key] for key in ALIKE["transformer"]}
+
+
+TRIALS: Final = 200
+PAIRS: Final = {  # by key: the pair, the task, and in how many of the trials it was told apart
+    "adam_bonus": ("adam and itself", "bonus, linear", 7),
+    "adam_moons": ("adam and itself", "moons, MLP", 4),
+    "momentum_bonus": ("momentum and itself", "bonus, linear", 3),
+    "momentum_moons": ("momentum and itself", "moons, MLP", 5),
+    "decay_bonus": ("adam and adam with decay 1", "bonus, linear", 85),
+    "decay_moons": ("adam and adam with decay 1", "moons, MLP", 198),
+}
+
+
+@claim(
+    {key: near(count, abs=_short(2 * math.sqrt(count * (1 - count / TRIALS)))) for key, (*_, count) in PAIRS.items()},
+    why="two standard deviations of a binomial count of 200 trials",
+    seeds="0 to 19,999, a hundred a trial",
+    slow=True,
+)
+def recommend_same() -> dict[str, float]:
+    """In how many of 200 reports `descend.recommend` tells two apart: an optimizer and itself, or a worse one."""
+    return {key: told_apart(task, pair, TRIALS) for key, (pair, task, _) in PAIRS.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from book.claims.optimizers import HALF_DECADES, bonus, moves, shrinkage, small_sweep, walk
+from book.claims.optimizers import HALF_DECADES, RECORDED, bonus, moves, shrinkage, small_sweep, walk
 from book.figures import figure
 from descend.plots._style import (
     INK,
@@ -13,6 +13,8 @@ from descend.plots._style import (
     Figure,
     FuncFormatter,
     Line2D,
+    LogLocator,
+    NullLocator,
     canvas,
     colour,
     legend,
@@ -176,4 +178,53 @@ def good_rates() -> Figure:
     names = {"sgd": "SGD", "momentum": "momentum", "rmsprop": "RMSprop", "adam": "Adam"}
     legend(drawing, [key(names[name], index) for index, name in enumerate(sweep)])
     drawing.caption = "The window of good learning rates is a factor of ten or more wide for Adam, and narrow for SGD."
+    return drawing
+
+
+@figure
+@styled
+def low_and_wide() -> Figure:
+    """Loss over the window's factor, both with their intervals, for the optimizers of four tasks."""
+    titles = {
+        "mlp": "MLP, digits",
+        "cnn": "CNN, digits",
+        "rnn": "LSTM, adding",
+        "transformer": "transformer, characters",
+    }
+    drawing, panels = canvas(2, 2, height=2.5)
+    for panel, (task, found) in zip(panels, RECORDED.items(), strict=True):
+        places = {
+            name: (one["reaching"]["high"] / one["reaching"]["low"], one["loss"]["mean"])
+            for name, one in found["contestants"].items()
+        }
+        for name, one in found["contestants"].items():
+            factor, loss = places[name]
+            style = {"color": colour(1 if name in ("adam", "adamw") else 0), "linewidth": 0.9}
+            panel.plot([factor, factor], [one["loss"]["low"], one["loss"]["high"]], **style)
+            panel.plot(one["reaching"]["interval"], [loss, loss], **style)
+            panel.plot([factor], [loss], marker=".", **style)
+            others = [place for other, place in places.items() if other != name]
+            above = any(1 / 1.5 < wide / factor < 1.5 and high > loss for wide, high in others)
+            beside = any(1.5 < wide / factor < 10 and 1 / 1.1 < high / loss < 1.1 for wide, high in others)
+            crowded = above and beside  # then the name goes over the interval
+            panel.annotate(
+                name,
+                (factor, one["loss"]["high"] if crowded else loss),
+                (-3 if beside and not crowded else 3, -3 if above and not crowded else 3),
+                textcoords="offset points",
+                ha="right" if beside and not crowded else "left",
+                va="top" if above and not crowded else "bottom",
+                fontsize=7,
+            )
+        least, most = min(wide for wide, _ in places.values()), max(wide for wide, _ in places.values())
+        panel.set(xscale="log", yscale="log", xlim=(least / 1.7, most * 3), title=titles[task])
+        for axis in (panel.xaxis, panel.yaxis):
+            low, high = axis.get_view_interval()
+            parts = (1, 1.5, 2, 3, 5) if high < 10 * low else (1, 2, 5) if high < 100 * low else (1,)
+            axis.set_major_locator(LogLocator(subs=parts, numticks=6))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    drawing.supxlabel("factor between the lowest and the highest rate that come to the target", fontsize=9)
+    drawing.supylabel("validation loss", fontsize=9)
+    drawing.caption = "Low is good, and so is far to the right: Adam and AdamW have the widest windows."
     return drawing
