@@ -369,6 +369,11 @@ def test_a_grid_holds_each_configuration_once() -> None:
     assert set(at_random({"lr": "0.1,0.2"}, Recipe(), 50, 0)) == {Recipe(lr=0.1), Recipe(lr=0.2)}
 
 
+def test_a_table_of_ones_own_is_swept(days: Path) -> None:
+    told = json.loads(ok("sweep houses.csv --target price --lr 1e-3..1e-2:3 --steps 2 --name houses --json"))
+    assert sorted(standing["recipe"]["lr"] for standing in told["standings"]) == [0.001, 0.00316227766017, 0.01]
+
+
 def test_the_json_of_a_sweep_has_a_number_for_every_run(days: Path) -> None:
     line = "sweep moons --model mlp --rows 60 --steps 3 --lr 0.1,1e300 --seeds 2 --name numbers"
     best, worst = json.loads(ok(f"{line} --json"))["standings"]

@@ -447,8 +447,11 @@ def test_zooms_are_drawn_one_after_the_other(here: Path) -> None:
     assert [facts["picture"] for facts in told] == ["map.png", "map-2.png", "map-3.png"]
     widths = [math.log(facts["x"][-1] / facts["x"][0]) for facts in told]
     assert widths == pytest.approx([widths[0], widths[0] / 2, widths[0] / 4])
-    assert line("map map.npz --zoom 2 --around 0.01,0.5 --out near.png").exit_code == 0
-    assert Map.load("near.npz").x.values[0] < 0.01 < Map.load("near.npz").x.values[-1]
+    whole = Path("map.npz").read_bytes()
+    assert line("map map.npz --zoom 2 --around 0.01,0.5 --out plots/near.png").exit_code == 0
+    assert Map.load("plots/near.npz").x.values[0] < 0.01 < Map.load("plots/near.npz").x.values[-1]
+    assert "Drawn in map-2.png" in line("map map.npz --zoom 2").stdout
+    assert Path("map.npz").read_bytes() == whole
 
 
 def test_flags_beside_a_map_train_it_again_with_a_change(here: Path) -> None:

@@ -85,7 +85,8 @@ def command(
 
     SOURCE is a data set or a table, as for train; or the .npz file of a map, which is written beside its picture: to
     draw the map differently, to zoom into it, or to train it again with the flags changed. Of several pictures the
-    second is called like FILE with -2 after its name, and so on. Pictures that are there are overwritten.
+    second is called like FILE with -2 after its name, and so on. Pictures that are there are overwritten, but for that
+    of the map that is zoomed into.
     """
     if around and zoom is None:
         raise click.UsageError("--around says where to zoom: say how far, with --zoom 4.")
@@ -105,9 +106,13 @@ def command(
     kept = old if not (x or y or fields) else None
     drawn = kept or survey(recipe, across, up, progress=not quiet)
     told = [] if kept and zoom else [_keep(drawn, show, out)]
+    spared = int(
+        kept is not None and source is not None and out.with_suffix(".npz").absolute() == Path(source).absolute()
+    )
     for factor in [zoom] * times if zoom else []:
         drawn = drawn.zoom(factor, middle, progress=not quiet)
-        told.append(_keep(drawn, show, out.with_stem(f"{out.stem}-{len(told) + 1}") if told else out))
+        number = spared + len(told) + 1
+        told.append(_keep(drawn, show, out.with_stem(f"{out.stem}-{number}") if number > 1 else out))
     if as_json:
         print_json(told if len(told) > 1 else told[0])
     elif not quiet:

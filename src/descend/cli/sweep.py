@@ -13,7 +13,7 @@ from descend.cli._command import INTERRUPTED, flag, json_flag, quiet_flag, runs_
 from descend.cli._fields import RecipeCommand, Source, fields_of, given
 from descend.cli._print import number, print_json, print_table
 from descend.cli.compare import values_of, variants
-from descend.recipe import Recipe
+from descend.recipe import PARTS, Recipe
 
 if TYPE_CHECKING:
     from descend.sweeping._pool import Trained
@@ -125,15 +125,13 @@ def _bounds(name: str, found: re.Match[str]) -> tuple[float, float]:
 
 def _owner(name: str, fields: Mapping[str, str], base: Recipe) -> Recipe:
     """A recipe that has a field: the first of the variants that does."""
-    words = {
-        part: text
-        for part, text in fields.items()
-        if part in ("data", "model", "init", "loss", "optimizer", "schedule")
+    fixed = {
+        field: text if field in PARTS else values_of(field, text)[0]
+        for field, text in fields.items()
+        if not RANGE.fullmatch(text)
     }
-    for each in on_grid(words, base):
-        if name in each.fields() or name in each.options:
-            return each
-    return base.but(**{part: text.split(",")[0] for part, text in words.items()})
+    found = on_grid(fixed, base)
+    return next((each for each in found if name in each.fields()), found[0])
 
 
 def _show(result: Sweep, *, quiet: bool, as_json: bool) -> None:
@@ -147,7 +145,8 @@ def _show(result: Sweep, *, quiet: bool, as_json: bool) -> None:
     if quiet:
         return
     columns, rows = _table(result, standings)
-    print_table(columns, rows[:SHOWN], f"{_counted(len(standings), 'configuration')}, best first")
+    if standings:
+        print_table(columns, rows[:SHOWN], f"{_counted(len(standings), 'configuration')}, best first")
     if len(rows) > SHOWN:
         click.echo(f"... and {len(rows) - SHOWN} more.")
     if len({standing.recipe.optimizer for standing in standings}) > 1:
@@ -200,18 +199,17 @@ def _spread(values: Any) -> str:
 def _sentences(result: Sweep) -> list[str]:
     """How many runs there are, how they were trained, and where they are."""
     trained: Trained = result.trained
-    count = sum(runs for _, _, runs in trained.lanes)
-    told = (
-        [f"Trained {_counted(count, 'run')} in {trained.seconds:.1f} s."]
-        if count
-        else ["All runs had ended: nothing to train."]
-    )
+    left = len(result) - len(result.runs) if result.interrupted else 0
+    count = sum(runs for _, _, runs in trained.lanes) - left
+    told = [f"Trained {_counted(count, 'run')} in {trained.seconds:.1f} s."]
     words = {"compiled": "by a compiled loop", "together": "at once, vectorised", "alone": "one by one"}
-    for lane, why, runs in trained.lanes:
-        told.append(f"  {runs:,} {words[lane]}{f': {why}' if why else '.'}")
     if result.interrupted:
-        left = len(result) - len(result.runs)
         goes_on = f"the same command with --name {result.folder.name} goes on."
         told.append(f"Interrupted, with {_counted(left, 'run')} left: {goes_on}")
-    told.append(f"The runs are in {result.folder}: `descend report {result.folder.name}` shows them.")
+    elif trained.lanes:
+        told += [f"  {runs:,} {words[lane]}{f': {why}' if why else '.'}" for lane, why, runs in trained.lanes]
+    else:
+        told = ["All runs had ended: nothing to train."]
+    if result.runs:
+        told.append(f"The runs are in {result.folder}: `descend report {result.folder.name}` shows them.")
     return told

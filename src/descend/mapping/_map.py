@@ -52,7 +52,7 @@ class Deviation(NamedTuple):
     wrong: int  # cells on the other side than theory says
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Map:
     """A plane of two hyperparameters, a run in every cell. Arrays are [rows, columns]: y upwards, x to the right.
 
@@ -80,6 +80,9 @@ class Map:
     steps: Float64[np.ndarray, "rows columns"]  # updates to recipe.target_loss; infinite where it was not reached
     theory: Theory | None
     seconds: float  # of training
+
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
 
     def cell(self, column: int, row: int) -> Recipe:
         """The recipe of a cell: `fit` makes its run."""
@@ -174,8 +177,10 @@ class Map:
         }
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, about=np.array(json.dumps(about)), **self.arrays())
-        write_atomically(Path(file), content.getvalue())
-        return Path(file)
+        file = Path(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, content.getvalue())
+        return file
 
     @classmethod
     def load(cls, file: str | Path) -> Map:

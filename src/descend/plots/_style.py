@@ -129,6 +129,7 @@ class Figure(matplotlib.figure.Figure):
             with _house():
                 self.savefig(buffer, format=file.suffix.removeprefix("."), dpi=200, facecolor="white")
             content = buffer.getvalue()
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, content)
         return file
 

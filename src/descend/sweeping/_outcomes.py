@@ -20,7 +20,7 @@ from descend.sweeping._pool import Tick, train_all
 from descend.train.fit import fit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcomes:
     """How each of many runs went. Every array has one number a run, in the order of `recipes`.
 
@@ -34,6 +34,10 @@ class Outcomes:
     lanes: tuple[tuple[Lane, str, int], ...]  # how runs were trained, why not faster, and how many of them
     tables: tuple[Table, ...]
     places: tuple[tuple[int, int], ...]  # of each run: which table, which row
+
+    def __repr__(self) -> str:
+        died = int(np.count_nonzero(self.died))
+        return f"Outcomes({len(self.recipes):,} runs, of which {died:,} died: {', '.join(self.names())})"
 
     def names(self) -> tuple[str, ...]:
         """The series there are."""

@@ -66,7 +66,7 @@ class Standing:
         return sum(run.status == "non-finite" for run in self.runs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """The runs of a sweep, in the order of its recipes; those that were not reached before a Ctrl-C are left out."""
 
@@ -99,6 +99,9 @@ class Sweep:
 
     def __len__(self) -> int:
         return len(self.recipes)
+
+    def __repr__(self) -> str:
+        return f"Sweep({len(self.runs):,} of {len(self):,} runs, in {self.folder})"
 
 
 def sweep(
