@@ -7,18 +7,23 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 from descend.files import write_atomically
+
+_writing: Final = threading.Lock()  # a temporary file is called after the process, and threads come here together
 
 
 def module_of(name: str, source: str) -> ModuleType:
     """The module that `source` is, imported from a file of its own: numba keeps compiled code beside the file."""
     file = folder() / f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
-    if not file.exists():
-        write_atomically(file, source.encode(), durable=False)
+    with _writing:
+        if not file.exists():
+            write_atomically(file, source.encode(), durable=False)
     spec = importlib.util.spec_from_file_location(f"descend_compiled_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None

@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 
 _records: Final[WeakKeyDictionary[nn.Module, dict[Hashable, Callable[..., Any]]]] = WeakKeyDictionary()
 _recording: Final = threading.Lock()
@@ -27,6 +26,8 @@ def recorded(
 
     Under one key the function must do the same to tensors of the same shapes and dtypes.
     """
+    from torch.fx.experimental.proxy_tensor import make_fx  # takes a second
+
     with _recording:
         records = _records.setdefault(owner, {})
         if key not in records:

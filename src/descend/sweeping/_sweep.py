@@ -18,14 +18,11 @@ from descend.catalog import Value
 from descend.errors import DescendError, RunError
 from descend.files import many_open_files, write_atomically
 from descend.recipe import PARTS, Recipe
-from descend.run import Floats, Run, new_folder, run_folder
+from descend.run import PLAN, Floats, Run, new_folder, run_folder
 from descend.sweeping._cohort import Cohort
 from descend.sweeping._pool import Tick, Trained, train_all
 from descend.sweeping._record import FILES, Record
 from descend.train.fit import fit
-
-PLAN: Final = "sweep.json"
-"""What a sweep's folder holds beside its runs: their names and recipes, so that it can be gone on with."""
 
 MEASURES: Final = ("loss/validation", "loss/train", "accuracy/validation", "r2/validation")
 """What a table says of every run, as far as it was measured; the first that was is what runs are ranked by."""
@@ -173,7 +170,7 @@ def _done(folder: Path) -> bool:
 
 
 def _plan(folder: Path, recipes: Mapping[str, Recipe]) -> None:
-    """Write down what a sweep is about to train, or see that it is what is written there."""
+    """Write down what a sweep is about to train, names and recipes, or see that it is what is written there."""
     plan = {name: recipe.fields() for name, recipe in recipes.items()}
     file = folder / PLAN
     if file.is_file():
@@ -207,17 +204,14 @@ def _short(value: Value) -> str:
 
 
 def differing(recipes: Sequence[Recipe]) -> tuple[str, ...]:
-    """The fields in which some recipes differ, in the order of a recipe's fields; an option counts where it is."""
-    values: dict[str, set[Value]] = {}
-    counts: dict[str, int] = {}
+    """The fields that set recipes apart, in the order of a recipe's fields: parts, and what differs among recipes of
+    the same parts. A default that comes with a part is no difference of its own."""
+    found: dict[str, None] = {part: None for part in PARTS if len({recipe[part] for recipe in recipes}) > 1}
+    alike: dict[tuple[Value, ...], list[dict[str, Value]]] = {}
     for recipe in recipes:
-        for name, value in recipe.fields().items():
-            values.setdefault(name, set()).add(value)
-            counts[name] = counts.get(name, 0) + 1
-    parts = {part for part in PARTS if len(values.get(part, ())) > 1}
-    options = {name for part in parts for recipe in recipes for name in recipe.part(part)}
-    return tuple(
-        name
-        for name, found in values.items()
-        if len(found) > 1 or (counts[name] < len(recipes) and name not in options)
-    )
+        alike.setdefault(tuple(recipe[part] for part in PARTS), []).append(recipe.fields())
+    for group in alike.values():
+        names = dict.fromkeys(name for fields in group for name in fields)
+        found |= dict.fromkeys(name for name in names if len({fields.get(name) for fields in group}) > 1)
+    order = list(dict.fromkeys(name for recipe in recipes for name in recipe.fields()))
+    return tuple(sorted(found, key=order.index))
