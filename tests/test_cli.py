@@ -500,6 +500,7 @@ def test_export_writes_every_format_and_overwrites_only_when_forced(days: Path) 
 def test_a_report_stands_in_the_folder_of_the_run_unless_told_otherwise(days: Path) -> None:
     assert ok("report moons-mlp-sgd-001") == "Wrote runs/moons-mlp-sgd-001/report.html. Open it in a browser.\n"
     assert "<svg" in Path("runs/moons-mlp-sgd-001/report.html").read_text()
+    assert ok("report moons-mlp-sgd-001 moons-mlp-adam-001") == "Wrote runs/runs.html. Open it in a browser.\n"
 
 
 # --- wrong commands ---------------------------------------------------------------------------------------------------

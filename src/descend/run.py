@@ -57,6 +57,7 @@ CLOCKS: Final = ("step", "examples", "seconds")
 RECIPE: Final = "recipe.toml"
 WATCHED: Final = "watched.toml"
 HEADS: Final = (RECIPE, WATCHED)
+PLAN: Final = "sweep.json"  # of the folder of a sweep, beside its runs
 """The file that makes a folder a run: what was trained, or what is known of a loop that was only watched."""
 
 NOTES: Final = "notes.jsonl"
@@ -549,9 +550,10 @@ def new_folder(runs: str | Path, stem: str) -> Path:
 
 
 def list_runs(runs: str | Path) -> list[Run]:
-    """All runs in a folder, oldest first."""
+    """All runs in a folder, oldest first; those of a sweep by their numbers."""
     heads = [head for name in HEADS for head in Path(runs).glob(f"*/{name}")]
-    return [Run(head.parent) for head in sorted(heads, key=lambda head: (head.stat().st_mtime, head))]
+    swept = (Path(runs) / PLAN).is_file()
+    return [Run(head.parent) for head in sorted(heads, key=lambda head: (0 if swept else head.stat().st_mtime, head))]
 
 
 def _fits(value: object) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from descend import Recipe, RecipeError, Run, RunError, Sweep, fit, grid, load_model, outcomes, sweep
+from descend import Recipe, RecipeError, Run, RunError, Sweep, fit, grid, list_runs, load_model, outcomes, sweep
 from descend.files import many_open_files
 from descend.sweeping import _pool, _sweep
 from descend.sweeping._cohort import Cohort
@@ -219,6 +219,7 @@ def test_standings_rank_configurations_by_the_median_over_seeds(tmp_path: Path) 
     made: Sweep = sweep(grid(MOONS, lr=[1e-4, 0.3, 1e300], seed=range(3)), runs=tmp_path)
     assert [standing.recipe.options["lr"] for standing in made.standings] == [0.3, 1e-4, 1e300]
     assert [standing.died for standing in made.standings] == [0, 0, 3]
+    assert [run.name for run in list_runs(made.folder)] == list(made.names)
     assert repr(made) == f"Sweep(9 of 9 runs, in {tmp_path / 'sweep-001'})"
     best = made.standings[0]
     losses = [run.series("loss/validation").y[-1] for run in made.runs[3:6]]

@@ -19,7 +19,10 @@ EXAMPLES = (
 )
 @click.argument("names", metavar="RUN...", type=RunName(), nargs=-1, required=True)
 @click.option(
-    "--out", metavar="FILE.html", type=click.Path(path_type=Path), help="[report.html in the first run's folder]"
+    "--out",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path),
+    help="[report.html in the run's folder; of several runs runs.html beside the first]",
 )
 @runs_flag
 def command(names: tuple[str, ...], out: Path | None, runs: Path) -> None:
@@ -30,4 +33,6 @@ def command(names: tuple[str, ...], out: Path | None, runs: Path) -> None:
     found = find_runs(names, runs)
     from descend.report import write
 
-    click.echo(f"Wrote {write(found, out or found[0].folder / 'report.html')}. Open it in a browser.")
+    first = found[0].folder
+    out = out or (first / "report.html" if len(found) == 1 else first.parent / "runs.html")
+    click.echo(f"Wrote {write(found, out)}. Open it in a browser.")
