@@ -210,6 +210,9 @@ def _sentences(result: Sweep) -> list[str]:
         told += [f"  {runs:,} {words[lane]}{f': {why}' if why else '.'}" for lane, why, runs in trained.lanes]
     else:
         told = ["All runs had ended: nothing to train."]
-    if result.runs:
+    if len(result.standings) > SHOWN:  # curves that nobody can tell apart
+        best = result.standings[0].runs[0].folder
+        told.append(f"The runs are in {result.folder}: `descend report {best}` shows the best.")
+    elif result.runs:
         told.append(f"The runs are in {result.folder}: `descend report {result.folder.name}` shows them.")
     return told
