@@ -72,3 +72,14 @@ def test_draws_of_a_learning_rate_are_uniform_in_its_logarithm() -> None:
 def test_wrong_ranges_are_refused_in_a_sentence(name: str, low: float, high: float, says: str) -> None:
     with pytest.raises(RecipeError, match=says):
         spaced(ADAM, name, low, high, 3)
+
+
+def test_one_value_by_itself_and_nothing_to_choose_from_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"lr is 0.1, but must be several values: lr=\[...\]"):
+        grid(ADAM, lr=0.1)
+    with pytest.raises(RecipeError, match="optimizer is 'adam', but must be several"):
+        grid(ADAM, optimizer="adam")
+    with pytest.raises(RecipeError, match="must be several"):
+        sample(ADAM, 2, optimizer=[])
+    with pytest.raises(RecipeError, match="at least one recipe"):
+        sample(ADAM, 0, lr=(0.1, 1.0))

@@ -174,7 +174,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     fit(MOONS, runs=tmp_path, name="run")
     with pytest.raises(RunError, match="is no sweep"):
         sweep([MOONS], runs=tmp_path, name="run")
-    with pytest.raises(RunError, match="at least one recipe"):
+    with pytest.raises(RunError, match="at least one"):
         sweep([], runs=tmp_path)
 
 

@@ -125,13 +125,14 @@ class NetworkTeam:
             losses.loss(task.loss, task.dtype),
             rules.rule(optimizer, task.dtype, lanes=False),
         )
+        self._train = network.trainer(task.dtype)  # compiled here, and not on the clock of a first step
 
     def advance(self, feed: Feed) -> tuple[Numbers, Numbers]:
         task, own = self._task, self._own
         steps, runs = len(feed.sizes), len(self.died)
         shown = np.full((steps, runs), np.nan, task.dtype)
         norms = np.full((steps if own.clips else 0, runs), np.nan, task.dtype)
-        network.trainer(task.dtype)(
+        self._train(
             *(task.inputs, task.targets, feed.order, feed.sizes, feed.weights, feed.factors),
             *(self._layout, self._regions, feed.done, own.seeds, own.schedules, own.lrs, own.hyper, own.limits),
             *(self._params, self._state, self.died, shown, norms),
@@ -177,6 +178,7 @@ class LanesTeam:
             losses.loss(task.loss, task.dtype, lanes=True),
             rules.rule(optimizer, task.dtype, lanes=True),
         )
+        self._train = lanes.trainer(task.dtype)  # compiled here, and not on the clock of a first step
         self._fill(own, range(self._runs))
 
     def _fill(self, own: Own, runs: Sequence[int]) -> None:
@@ -198,7 +200,7 @@ class LanesTeam:
         shown = np.empty((steps, count), task.dtype)
         norms = np.empty((steps if own.clips else 0, count), task.dtype)
         alive: Bool[np.ndarray, " lanes"] = self._died == 0
-        lanes.trainer(task.dtype)(
+        self._train(
             *(task.inputs, task.targets, feed.order[own.seeds[0]], feed.sizes, feed.weights, feed.factors),
             *(self._regions, feed.done, own.schedules, self._lrs, self._hyper, self._limits),
             *(self._params, self._state, self._died, shown, norms, *self._work, alive),

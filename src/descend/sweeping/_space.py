@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -21,20 +21,25 @@ MEMORIES: Final = ("momentum", "beta1", "beta2", "alpha")
 """Hyperparameters that make a mean over some 1 / (1 - value) steps: it is that number which they are spread by."""
 
 
-def grid(base: Recipe, **values: Sequence[object]) -> list[Recipe]:
+def grid(base: Recipe, **values: Any) -> list[Recipe]:
     """Every combination of the values on a recipe: `grid(base, lr=[0.1, 0.01], seed=range(4))` is eight recipes.
 
-    A part (optimizer, model, ...) is changed before its options, whatever the order. Raises RecipeError as `but` does.
+    A part (optimizer, model, ...) is changed before its options, whatever the order. Raises RecipeError as `but` does,
+    and where a field is given one value instead of several.
     """
+    _require_several(values)
     return [base.but(**dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
 
 
-def sample(base: Recipe, count: int, *, seed: int = 0, **ranges: Sequence[object]) -> list[Recipe]:
+def sample(base: Recipe, count: int, *, seed: int = 0, **ranges: Any) -> list[Recipe]:
     """`count` recipes at random: `sample(base, 100, lr=(1e-4, 1.0), optimizer=["sgd", "adam"])`.
 
     A tuple of two numbers is a range, drawn from on the scale that suits the field (`scale_of`); a list is a choice.
     Raises RecipeError for a range that is empty, or has a bound that its scale cannot have.
     """
+    _require_several(ranges)
+    if count < 1:
+        raise RecipeError(f"count is {count}, but at least one recipe must be drawn.")
     random = np.random.default_rng(seed)
     drawn = []
     for _ in range(count):
@@ -44,10 +49,17 @@ def sample(base: Recipe, count: int, *, seed: int = 0, **ranges: Sequence[object
         for name, bounds in ranges.items():
             if name not in chosen:
                 low, high = bounds
-                value = between(recipe, name, float(low), float(high), random.random(1))[0]  # type: ignore[arg-type]
+                value = between(recipe, name, float(low), float(high), random.random(1))[0]
                 recipe = recipe.but(**{name: value})
         drawn.append(recipe)
     return drawn
+
+
+def _require_several(values: Mapping[str, Any]) -> None:
+    """Raise RecipeError for a field that is given nothing to choose from, or one value by itself."""
+    for name, given in values.items():
+        if isinstance(given, str) or not isinstance(given, Sized) or not len(given):
+            raise RecipeError(f"{name} is {given!r}, but must be several values: {name}=[...].")
 
 
 def spaced(recipe: Recipe, name: str, low: float, high: float, count: int, scale: Scale | None = None) -> list[Any]:

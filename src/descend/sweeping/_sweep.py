@@ -121,8 +121,8 @@ def sweep(
 
     Raises RunError where the folder holds something else, RecipeError or DataError where parts do not fit each other.
     """
-    if not recipes:
-        raise RunError("A sweep needs at least one recipe.")
+    if isinstance(recipes, Recipe) or not recipes:
+        raise RunError("A sweep takes a list of recipes, and at least one: grid(recipe, lr=[...]) makes some.")
     folder = run_folder(runs, name) if name else new_folder(runs, "sweep")
     names = _names(recipes)
     _plan(folder, dict(zip(names, recipes, strict=True)))
