@@ -57,8 +57,9 @@ CLOCKS: Final = ("step", "examples", "seconds")
 RECIPE: Final = "recipe.toml"
 WATCHED: Final = "watched.toml"
 HEADS: Final = (RECIPE, WATCHED)
-PLAN: Final = "sweep.json"  # of the folder of a sweep, beside its runs
 """The file that makes a folder a run: what was trained, or what is known of a loop that was only watched."""
+
+PLAN: Final = "sweep.json"  # of the folder of a sweep, beside its runs
 
 NOTES: Final = "notes.jsonl"
 TOLD: Final = 20  # series in a notebook's table

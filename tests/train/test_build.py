@@ -8,7 +8,7 @@ from torch import nn
 from descend.catalog import DATA, LOSSES, MODELS, OPTIMIZERS, SCHEDULES
 from descend.errors import RecipeError
 from descend.recipe import Recipe
-from descend.train.build import _flops_a_step, build
+from descend.train.build import build, flops_a_step
 from descend.train.fit import fit, load_model
 
 FITTING = {"cnn": "digits", "rnn": "adding", "transformer": "characters"}
@@ -16,12 +16,12 @@ FITTING = {"cnn": "digits", "rnn": "adding", "transformer": "characters"}
 
 def test_the_cost_of_a_step_is_six_operations_for_each_use_of_a_weight():
     dense = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
-    assert _flops_a_step(dense, torch.zeros(128, 784)) == 6 * 128 * (784 * 512 + 512 * 10)
+    assert flops_a_step(dense, torch.zeros(128, 784)) == 6 * 128 * (784 * 512 + 512 * 10)
     convolution = nn.Conv2d(3, 5, 3)
-    assert _flops_a_step(convolution, torch.zeros(2, 3, 8, 8)) == 6 * convolution.weight.numel() * 2 * 6 * 6
+    assert flops_a_step(convolution, torch.zeros(2, 3, 8, 8)) == 6 * convolution.weight.numel() * 2 * 6 * 6
     recurrent = nn.GRU(4, 7, batch_first=True)
     weights = recurrent.weight_ih_l0.numel() + recurrent.weight_hh_l0.numel()
-    assert _flops_a_step(recurrent, torch.zeros(2, 9, 4)) == 6 * weights * 2 * 9
+    assert flops_a_step(recurrent, torch.zeros(2, 9, 4)) == 6 * weights * 2 * 9
 
 
 def test_small_work_gets_one_thread_and_large_work_all_cores(monkeypatch):

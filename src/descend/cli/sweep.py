@@ -25,7 +25,7 @@ EXAMPLES = (
     "descend sweep digits --model mlp --random 20 --optimizer adam --lr 1e-4..0.1 --weight-decay 1e-6..0.01 --epochs 2",
 )
 
-SHOWN: Final = 12  # configurations that are printed; the rest is in the file
+SHOWN: Final = 12  # configurations that are printed; --json has all
 RANGE: Final = re.compile(r"(?P<low>[^,:]+?)\.\.(?P<high>[^,:]+?)(:(?P<count>\d+))?")
 
 

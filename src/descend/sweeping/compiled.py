@@ -7,7 +7,7 @@ networks one after the other, while each stays in the cache. See `descend.compil
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -22,10 +22,10 @@ from descend.sweeping._cohort import Cohort
 from descend.sweeping._measure import Judge, Stacked
 from descend.sweeping._stack import Losses
 from descend.train.build import loss_name
-from descend.train.compiled import exceptions_of, targets_of, task_of, tensor_names
+from descend.train.compiled import feed_of, own_of, targets_of, task_of, tensor_names
 
 if TYPE_CHECKING:
-    from descend.compiled.teams import Feed, Own, Task, Team  # starts numba, which takes half a second
+    from descend.compiled.teams import Feed, Task, Team  # starts numba, which takes half a second
 
 AHEAD: Final = 500_000  # examples whose order is drawn at once: 4 MB, and many steps of a few seeds
 
@@ -94,8 +94,6 @@ class CompiledStack:
 
     def _feed(self, most: int) -> Feed:
         """What the next steps need, at most so many; the order of examples is drawn for many steps at a time."""
-        from descend.compiled.teams import Feed
-
         done, batches = self.step, self._cohort.parts.batches
         if not self._order.shape[1]:
             of_seeds = self._cohort.batches
@@ -103,10 +101,7 @@ class CompiledStack:
             self._order = np.stack([of_seed.rows_after(done, ahead).numpy() for of_seed in of_seeds])
         steps = min(most, self._order.shape[1])
         order, self._order = np.ascontiguousarray(self._order[:, :steps]), self._order[:, steps:]
-        sizes = (order[0] >= 0).sum(axis=1)
-        weight = {size: batches.weight(size) for size in set(sizes.tolist())}
-        weights = np.array([weight[size] for size in sizes.tolist()])
-        return Feed(done, order, sizes, weights, self._cohort.schedule_factors(done, steps).numpy())
+        return feed_of(batches, done, order, self._cohort.schedule_factors(done, steps).numpy())
 
 
 class CompiledJudge(Judge):
@@ -142,6 +137,7 @@ def _teams(cohort: Cohort, task: Task, names: list[str]) -> Iterator[tuple[Int64
 
     parameters, _ = cohort.initial()
     seeds = cohort.seed_number.numpy()
+    schedules, clips = cohort.schedule_number.numpy(), cohort.limits is not None
     linear = len(task.widths) == 2
     for optimizer, runs in cohort.optimizers.items():
         members = np.arange(runs.start, runs.stop)
@@ -150,38 +146,7 @@ def _teams(cohort: Cohort, task: Task, names: list[str]) -> Iterator[tuple[Int64
             alike = members if seed is None else members[seeds[members] == seed]
             for start in range(0, len(alike), width):
                 places = alike[start : start + width]
-                own = _own(cohort.pick(places.tolist()), places, cohort, names)
+                recipes = [cohort.recipes[place] for place in places]
+                own = own_of(recipes, cohort.parts.model, clips, seeds[places], schedules[places])
                 tensors = [parameters[name][places].numpy() for name in names]
                 yield places, (LanesTeam if linear else NetworkTeam)(task, optimizer, own, tensors)
-
-
-def _own(some: Cohort, places: Int64[np.ndarray, " members"], cohort: Cohort, names: list[str]) -> Own:
-    """What each of some runs of one optimizer has of its own."""
-    from descend.compiled.teams import Own
-
-    columns = some.hyper(slice(0, len(some)))
-    hyper = np.stack(list(columns.values()), axis=-1)[:, None].repeat(len(names), axis=1)
-    lrs = columns["lr"][:, None].repeat(len(names), axis=1)
-    number_of = {name: number for number, name in enumerate(columns)}
-    known: dict[object, list[dict[str, Any]]] = {}
-    for run, recipe in enumerate(some.recipes):
-        kind = recipe.decay_exempt, recipe.layer_lrs
-        if kind == ("none", ""):
-            continue
-        if kind not in known:
-            known[kind] = exceptions_of(recipe, cohort.parts.model, names)
-        for tensor, exceptions in enumerate(known[kind]):
-            lrs[run, tensor] = exceptions.get("lr", lrs[run, tensor])
-            if "weight_decay" in exceptions:
-                hyper[run, tensor, number_of["weight_decay"]] = 0.0
-    limits = some.limits or {}
-    clips = cohort.limits is not None
-    unlimited = np.full(len(some), np.inf)
-    return Own(
-        lrs,
-        hyper,
-        np.stack([limits.get("clip_norm", unlimited), limits.get("clip_value", unlimited)], axis=1),
-        clips,
-        cohort.seed_number.numpy()[places],
-        cohort.schedule_number.numpy()[places],
-    )

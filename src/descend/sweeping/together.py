@@ -22,7 +22,7 @@ from descend.sweeping._moves import Moves, named
 from descend.sweeping._recording import recorded
 from descend.sweeping._stack import Losses
 from descend.sweeping._vmappable import vmappable
-from descend.train.build import Parts, _flops_a_step
+from descend.train.build import Parts, flops_a_step
 
 CACHE: Final = 2 * 2**20  # bytes of a core's second-level cache
 MEMORY: Final = 2**30  # bytes that runs on a GPU may take together
@@ -38,7 +38,7 @@ def why_not(parts: Parts, recipe: Recipe) -> str:
         return f"With non_finite = '{recipe.non_finite}' a run may leave out steps that the runs beside it make."
     if recipe.micro_batch is not None and recipe.micro_batch < parts.batches.size:
         return f"A batch of {parts.batches.size} rows is accumulated from micro-batches of {recipe.micro_batch}."
-    operations = _flops_a_step(copy.deepcopy(parts.model), _batch(parts))
+    operations = flops_a_step(copy.deepcopy(parts.model), _batch(parts))
     if operations > SMALL and parts.device.type == "cpu":
         return f"A step is {operations:.1e} operations, enough for a core by itself: runs together would be slower."
     return ""
@@ -78,7 +78,7 @@ def _batch(parts: Parts) -> Tensor:
 def _worth_recording(model: nn.Module, inputs: Tensor) -> bool:
     """Whether to call operations takes about as long as to do them. An unrolled recurrence takes seconds to record."""
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    return not recurrent and _flops_a_step(model, inputs) < SMALL
+    return not recurrent and flops_a_step(model, inputs) < SMALL
 
 
 class TogetherStack:

@@ -117,7 +117,7 @@ def build(recipe: Recipe, dataset: Dataset | None = None) -> Parts:
     model = build_model(recipe, dataset)
     rows = len(dataset.train.inputs)
     size = rows if recipe.batch_size == "all" else min(recipe.batch_size, rows)
-    flops = _flops_a_step(model, dataset.train.inputs[: recipe.micro_batch or size])
+    flops = flops_a_step(model, dataset.train.inputs[: recipe.micro_batch or size])
     device = _device(recipe.device, flops)
     threads = recipe.threads or max(1, min(cores(), int(flops / FLOPS_PER_THREAD)))
     torch.set_num_threads(threads)
@@ -282,7 +282,7 @@ def _require_statistics(model: nn.Module, batches: Batches, micro_batch: int) ->
         )
 
 
-def _flops_a_step(model: nn.Module, inputs: Tensor) -> float:
+def flops_a_step(model: nn.Module, inputs: Tensor) -> float:
     """Roughly the floating-point operations of one forward and backward pass: those of its weights.
 
     A weight of n numbers costs 2n for each place where it is applied, and the backward pass costs twice the forward.

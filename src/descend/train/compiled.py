@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from descend.catalog import OPTIMIZERS
@@ -22,10 +22,11 @@ from descend.errors import MissingExtraError
 from descend.models.mlp import MLP
 from descend.recipe import Recipe
 from descend.run import Floats
+from descend.train.batches import Batches
 from descend.train.build import Parts, loss_name, parameter_groups
 
 if TYPE_CHECKING:
-    from descend.compiled.teams import Own, Task  # starts numba, which takes half a second
+    from descend.compiled.teams import Feed, Own, Task  # starts numba, which takes half a second
 
 LOSSES: Final = ("mse", "mae", "cross_entropy")
 WIDEST: Final = 256  # units: with 256 a step takes 0.7 times as long as torch's by hand, with 512 1.2 and with 1024 3
@@ -77,7 +78,9 @@ class CompiledLoop:
         self._task = task_of(parts)
         self._names = tensor_names(parts.model)
         self._slots = list(trace(OPTIMIZERS[parts.recipe.optimizer]).state)
-        self._own = self._settings()
+        clips = parts.recipe.clip_norm is not None or parts.recipe.clip_value is not None
+        only = np.zeros(1, np.int64)
+        self._own = own_of([parts.recipe], parts.model, clips, only, only)
         weights = sum(parameter.numel() for parameter in parts.model.parameters())
         self.at_once = max(1, AT_ONCE // (6 * weights * parts.batches.size))  # steps
 
@@ -98,7 +101,7 @@ class CompiledLoop:
 
     def advance(self, done: int, steps: int) -> Made:
         """Make the `steps` steps that follow the first `done` ones, or as many of them as can be."""
-        from descend.compiled.teams import Feed, NetworkTeam
+        from descend.compiled.teams import NetworkTeam
 
         parts, optimizer = self._parts, self._parts.optimizer
         named = dict(parts.model.named_parameters())
@@ -107,10 +110,9 @@ class CompiledLoop:
         state = [[held[named[name]][slot].numpy()[None] for name in self._names] for slot in self._slots]
         team = NetworkTeam(self._task, parts.recipe.optimizer, self._own, tensors, state)
         order = np.ascontiguousarray(parts.batches.rows_after(done, steps).numpy()[None])
-        rows = (order[0] >= 0).sum(axis=1)
-        weights = np.array([parts.batches.weight(size) for size in rows.tolist()])
         factors = np.array([[parts.schedule(step)] for step in range(done, done + steps)])
-        losses, norms = team.advance(Feed(done, order, rows, weights, factors))
+        feed = feed_of(parts.batches, done, order, factors)
+        losses, norms = team.advance(feed)
         made = int(team.died[0]) - done - 1 if team.died[0] else steps
         with torch.no_grad():
             for name, values in zip(self._names, team.tensors(), strict=True):
@@ -126,30 +128,55 @@ class CompiledLoop:
         return Made(
             losses[:made, 0].astype(np.float64),
             norms[:made, 0].astype(np.float64) if self._own.clips else None,
-            rows[:made],
+            feed.sizes[:made],
         )
 
-    def _settings(self) -> Own:
-        """The hyperparameters of every tensor."""
-        from descend.compiled.teams import Own
 
-        recipe = self._parts.recipe
-        hyper = np.array([float(value or 0) for value in recipe.part("optimizer").values()])
-        limits = [np.inf if limit is None else limit for limit in (recipe.clip_norm, recipe.clip_value)]
-        own = Own(
-            np.full((1, len(self._names)), self._parts.lr),
-            np.tile(hyper, (1, len(self._names), 1)),
-            np.array([limits]),
-            bool(np.isfinite(limits).any()),
-            np.zeros(1, np.int64),
-            np.zeros(1, np.int64),
-        )
-        decay = list(recipe.part("optimizer")).index("weight_decay") if "weight_decay" in recipe.options else None
-        for tensor, exceptions in enumerate(exceptions_of(recipe, self._parts.model, self._names)):
-            own.lrs[0, tensor] = exceptions.get("lr", self._parts.lr)
-            if "weight_decay" in exceptions and decay is not None:
-                own.hyper[0, tensor, decay] = 0.0
-        return own
+def own_of(
+    recipes: Sequence[Recipe],
+    model: nn.Module,
+    clips: bool,
+    seeds: Int64[np.ndarray, " runs"],
+    schedules: Int64[np.ndarray, " runs"],
+) -> Own:
+    """What runs of one optimizer have each of their own: the hyperparameters of every tensor, and the clipping.
+
+    `clips` says whether norms are wanted; seeds and schedules are numbers of those that a feed holds.
+    """
+    from descend.compiled.teams import Own
+
+    names = tensor_names(model)
+    columns = {name: number for number, name in enumerate(recipes[0].part("optimizer"))}
+    each = np.array([list(recipe.part("optimizer").values()) for recipe in recipes], dtype=np.float64)
+    hyper = each[:, None].repeat(len(names), axis=1)
+    lrs = hyper[:, :, columns["lr"]].copy()
+    known: dict[object, list[dict[str, Any]]] = {}
+    for run, recipe in enumerate(recipes):
+        kind = recipe.decay_exempt, recipe.layer_lrs
+        if kind == ("none", ""):
+            continue
+        if kind not in known:
+            known[kind] = exceptions_of(recipe, model, names)
+        for tensor, exceptions in enumerate(known[kind]):
+            lrs[run, tensor] = exceptions.get("lr", lrs[run, tensor])
+            if "weight_decay" in exceptions:
+                hyper[run, tensor, columns["weight_decay"]] = 0.0
+    limits = [[recipe.clip_norm or np.inf, recipe.clip_value or np.inf] for recipe in recipes]
+    return Own(lrs, hyper, np.array(limits), clips, seeds, schedules)
+
+
+def feed_of(
+    batches: Batches,
+    done: int,
+    order: Int64[np.ndarray, "seeds steps batch"],
+    factors: Float64[np.ndarray, "steps schedules"],
+) -> Feed:
+    """What the steps after the first `done` ones need; in the `order` of rows -1 fills up an incomplete batch."""
+    from descend.compiled.teams import Feed
+
+    sizes = (order[0] >= 0).sum(axis=1)
+    weight = {size: batches.weight(size) for size in set(sizes.tolist())}
+    return Feed(done, order, sizes, np.array([weight[size] for size in sizes.tolist()]), factors)
 
 
 def layers_of(model: nn.Module) -> dict[str, nn.Linear]:
